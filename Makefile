@@ -8,7 +8,7 @@ OUT := out
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: demo test lint typecheck parity check clean
+.PHONY: demo test format lint typecheck parity check clean
 
 demo: .venv/installed
 	@mkdir -p $(OUT)
@@ -18,8 +18,13 @@ demo: .venv/installed
 test: .venv/test
 	$(BIN)/pytest -n auto
 
+format: .venv/lint
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format .
+
 lint: .venv/lint
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.stubs --check
 

@@ -14,9 +14,9 @@ A ``.slim`` file is a zip archive whose members are not compressed:
     targets/NAME/plan-0.json    which kernels run on what; one such plan for each size that arguments may have
     graph.json                  the calls of functions that all this was made of; flambeau reads it, this module does not
 
-The archive's comment ends with the SHA-256 of the manifest, so a file that is damaged anywhere is refused. That is no protection against
-who writes such a file on purpose: it has machine code, so load files of people whose programs you would run, or say which one you
-expect (``load(path, digest=...)``). Code is written while it cannot run, and runs when it can no longer be written.
+The archive's comment ends with the SHA-256 of the manifest, so a file that is damaged anywhere is refused. That is no protection
+against who writes such a file on purpose: it has machine code, so load files of people whose programs you would run, or say which
+one you expect (``load(path, digest=...)``). Code is written while it cannot run, and runs when it can no longer be written.
 
 This one file may be copied beside a model. It is part of flambeau, and under its licence (MIT).
 """
@@ -69,9 +69,9 @@ class Array(NamedTuple):
 def load(path: str | os.PathLike, *, target: str | None = None, threads: int | None = None, digest: str | None = None) -> Model:
     """The model in a file.
 
-    ``target`` names the machine code to take, which is the best for this machine if it is not given. So many ``threads`` compute, one
-    if neither this nor ``FLAMBEAU_SLIM_THREADS`` says otherwise; the results have the same bits. ``digest`` is that of the file which is
-    expected (:attr:`Model.digest`).
+    ``target`` names the machine code to take, which is the best for this machine if it is not given. So many ``threads`` compute,
+    one if neither this nor ``FLAMBEAU_SLIM_THREADS`` says otherwise; the results have the same bits. ``digest`` is that of the
+    file which is expected (:attr:`Model.digest`).
 
     Raises ``SlimError`` where the file is not as it should be, and ``OSError`` where it cannot be read.
     """
@@ -89,7 +89,17 @@ def _reading(path: str) -> Iterator[None]:
         yield
     except SlimError as error:
         raise SlimError(f"{path}: {error}") from None
-    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError, MemoryError, struct.error, zipfile.BadZipFile) as error:
+    except (
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RecursionError,
+        MemoryError,
+        struct.error,
+        zipfile.BadZipFile,
+    ) as error:
         raise SlimError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
@@ -161,7 +171,21 @@ class _Archive:
 # --- from the file to what runs ----------------------------------------------------------------------------------
 
 _DTYPES = {name: np.dtype(name) for name in ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")}
-_SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_SIZES = {
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
+    "F32": 4,
+    "I32": 4,
+    "U32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "U16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+}
 """Bytes of an element, by safetensors' names of dtypes."""
 _NUMBER, _CODE, _ARENA, _FAULTS, _NUMBERS, _FIRST = range(6)
 """What an argument of a kernel is relative to: nothing, and memory of various sorts; inputs, results and weights follow."""
@@ -225,7 +249,11 @@ class _Loader:
         if [outputs[k] for k in picked] != [(shape, x.dtype) for shape, x in zip(results, self.outputs)]:
             _refuse("a plan's results are not those of the manifest")
         passed = [(shape, x.dtype) for shape, x in zip(inputs, self.inputs)] + outputs
-        faults, numbers, arena = np.zeros(_count(entry["faults"], 1 << 20), np.int64), np.array(entry["numbers"], np.int64), self.arena
+        faults, numbers, arena = (
+            np.zeros(_count(entry["faults"], 1 << 20), np.int64),
+            np.array(entry["numbers"], np.int64),
+            self.arena,
+        )
         if arena.nbytes < _count(entry["arena"]):  # plans share it, for they run one at a time; those that have it keep theirs
             arena = self.arena = _aligned(entry["arena"])
         own = [arena, faults, numbers]
@@ -334,7 +362,9 @@ def _chosen(there: list[str], wanted: str | None) -> str:
     usable = [name for name in runnable if name in there and wanted in (None, name)]
     if not usable:
         what = f"asks for {wanted}" if wanted else f"has code for {', '.join(map(str, there))}"
-        _refuse(f"it {what}; this machine ({platform.machine()}, {sys.platform}) runs {', '.join(runnable) or 'none of the targets'}")
+        _refuse(
+            f"it {what}; this machine ({platform.machine()}, {sys.platform}) runs {', '.join(runnable) or 'none of the targets'}"
+        )
     return usable[0]
 
 
@@ -413,7 +443,8 @@ class _Code:
 
 
 def _address_of(library: ctypes.CDLL, name: str) -> int:
-    """Where a function of the C library is; those of mathematics may be in a file of their own, which a Python need not have loaded."""
+    """Where a function of the C library is; those of mathematics may be in a file of their own, which a Python need not have
+    loaded."""
     if not hasattr(library, name):
         library = ctypes.CDLL("libm.so.6")
     return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
@@ -425,9 +456,9 @@ def _address_of(library: ctypes.CDLL, name: str) -> int:
 class _Plan(NamedTuple):
     """A plan in memory.
 
-    Each argument of a kernel is the beginning of a source, one of ``bases``, and an offset. ``table`` has the address of each kernel
-    and of its arguments; ``calls`` how many of them run before somebody looks whether one has refused its values. ``results`` are
-    those of the ``outputs`` that kernels make which the model returns. ``kept`` is memory that kernels use.
+    Each argument of a kernel is the beginning of a source, one of ``bases``, and an offset. ``table`` has the address of each
+    kernel and of its arguments; ``calls`` how many of them run before somebody looks whether one has refused its values.
+    ``results`` are those of the ``outputs`` that kernels make which the model returns. ``kept`` is memory that kernels use.
     """
 
     bases: np.ndarray
@@ -466,8 +497,8 @@ class Model:
     ``target``                the kind of machine that its code is for
     ``digest``                what :func:`load` can be told to expect
 
-    Results are new arrays, nested as the model that was exported nests its tensors. Threads may call it; they take turns. An index out
-    of range is an ``IndexError``, another value that an op refuses a ``ValueError``.
+    Results are new arrays, nested as the model that was exported nests its tensors. Threads may call it; they take turns. An index
+    out of range is an ``IndexError``, another value that an op refuses a ``ValueError``.
     """
 
     def __init__(self, loader: _Loader, threads: int) -> None:
@@ -485,7 +516,9 @@ class Model:
         given = self._given(args, kwargs)
         place = self._loader.places.get(tuple([x.shape for x in given]))
         if place is None:
-            raise ValueError(f"there is no plan for arguments of the shapes {', '.join(str(x.shape) for x in given)}: .sizes has those that there are")
+            raise ValueError(
+                f"there is no plan for arguments of the shapes {', '.join(str(x.shape) for x in given)}: .sizes has those that there are"
+            )
         with self._lock:
             plan = self._plans.get(place)
             if plan is None:
@@ -501,12 +534,18 @@ class Model:
         twice, unknown = values.keys() & kwargs, kwargs.keys() - set(names)
         values |= kwargs
         if len(args) > len(names) or twice or unknown or len(values) < len(names):
-            raise TypeError(f"the model takes {len(names)} arrays ({', '.join(names)}); it was given {len(args)}, and {', '.join(kwargs) or 'none'} by name")
+            raise TypeError(
+                f"the model takes {len(names)} arrays ({', '.join(names)}); it was given {len(args)}, and {', '.join(kwargs) or 'none'} by name"
+            )
         found = []
         for x in self.inputs:
             value = values[x.name]
             array = value if isinstance(value, np.ndarray) else np.asarray(value, None if hasattr(value, "dtype") else x.dtype)
-            if array.dtype != x.dtype or array.ndim != len(x.shape) or any(n not in (None, m) for n, m in zip(x.shape, array.shape)):
+            if (
+                array.dtype != x.dtype
+                or array.ndim != len(x.shape)
+                or any(n not in (None, m) for n, m in zip(x.shape, array.shape))
+            ):
                 raise ValueError(f"expected {x}, got {array.dtype} of shape {array.shape}")
             found.append(np.require(array, x.dtype, ["C", "A"]))
         return found

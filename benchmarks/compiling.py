@@ -1,6 +1,6 @@
 """What making plans costs: the passes of one training step's plan, with an empty cache on disk and with a full one.
 
-    python benchmarks/compiling.py [--model mlp|conv|attention]
+python benchmarks/compiling.py [--model mlp|conv|attention]
 """
 
 from __future__ import annotations

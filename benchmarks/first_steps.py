@@ -40,7 +40,9 @@ print(imported, first, time.perf_counter() - start)
 def run(python: str, torch: str, **environment: str) -> tuple[float, ...]:
     """Seconds from the start to the end of the import, of the first step and of the 20th."""
     command = [python, "-c", PROGRAM.format(torch=torch)]
-    out = subprocess.run(command, env=os.environ | {"FLAMBEAU_STRICT": "1"} | environment, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        command, env=os.environ | {"FLAMBEAU_STRICT": "1"} | environment, capture_output=True, text=True, check=True
+    ).stdout
     return tuple(map(float, out.split()))
 
 

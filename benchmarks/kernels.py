@@ -1,6 +1,6 @@
 """Compiled loops: how many GB/s they read and write, against NumPy's way to the same values.
 
-    python benchmarks/kernels.py [--threads N] [--only TEXT] [--size N]
+python benchmarks/kernels.py [--threads N] [--only TEXT] [--size N]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Memory of a training loop: the peak, and what 10,000 steps add to it (Linux).
 
-    python benchmarks/memory.py [--torch PYTHON]
+python benchmarks/memory.py [--torch PYTHON]
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ print(imported, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, resi
 
 def run(python: str, torch: str, width: int, steps: int, **environment: str) -> list[float]:
     command = [python, "-c", PROGRAM.format(torch=torch, width=width, steps=steps)]
-    out = subprocess.run(command, env=os.environ | {"FLAMBEAU_STRICT": "1"} | environment, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        command, env=os.environ | {"FLAMBEAU_STRICT": "1"} | environment, capture_output=True, text=True, check=True
+    ).stdout
     return [float(word) for word in out.split()]
 
 

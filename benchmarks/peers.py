@@ -2,8 +2,8 @@
 
     python benchmarks/peers.py --torch PYTHON [--rounds N] [--only NAME ...]
 
-Both take turns, in processes of their own, with one thread each. Times are of the process's CPU, which others on the machine disturb less than
-clocks on the wall; each is the best block of steps of all rounds. ``--markdown`` prints rows for the page.
+Both take turns, in processes of their own, with one thread each. Times are of the process's CPU, which others on the machine
+disturb less than clocks on the wall; each is the best block of steps of all rounds. ``--markdown`` prints rows for the page.
 """
 
 from __future__ import annotations

@@ -125,9 +125,7 @@ def convolutions(args: argparse.Namespace, clock: Callable[[], float]) -> None:
         out = (size + 2 * padding - k) // stride + 1
         x, w, dy = operand(size, size, "n", (n, c)), operand(k, k, "n", (o, c)), operand(out, out, "n", (n, o))
         geometry = (n, c, size, size, o, (k, k), (stride,) * 2, (padding,) * 2, (1, 1), 1, strides(x), strides(dy))
-        for i, (part, given, result) in enumerate(
-            [("forward", (x, w), dy), ("input", (dy, w), x), ("weight", (x, dy), w)]
-        ):
+        for i, (part, given, result) in enumerate([("forward", (x, w), dy), ("input", (dy, w), x), ("weight", (x, dy), w)]):
             address, words = conv.conv_kernel(ConvSpec(part, dtypes.float32, *geometry))
             calls = {"ours": kernel(address, *given, np.empty_like(result), words=words)}
             if "torch" in args.against and torch is not None:
@@ -137,8 +135,8 @@ def convolutions(args: argparse.Namespace, clock: Callable[[], float]) -> None:
                 if part == "forward":
                     calls["torch"] = lambda x=tx, w=tw, s=stride, p=padding: torch.conv2d(x, w, None, s, p)
                 else:
-                    calls["torch"] = lambda g=tdy, x=tx, w=tw, s=settings, m=wanted: (
-                        torch.ops.aten.convolution_backward(g, x, w, None, *s, m)
+                    calls["torch"] = lambda g=tdy, x=tx, w=tw, s=settings, m=wanted: torch.ops.aten.convolution_backward(
+                        g, x, w, None, *s, m
                     )
             compare(f"conv {name}, {part}", n * o * out * out * c * k * k, calls, args.rounds, clock)
 

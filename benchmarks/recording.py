@@ -1,6 +1,6 @@
 """What recording costs: a chain of 1,000 small elementwise ops, recorded and not run. Prints microseconds an op.
 
-    python benchmarks/recording.py
+python benchmarks/recording.py
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ REQUEST = b"\r\n".join(
     ]
 )  # fmt: skip
 
-PYTORCH = '''
+PYTORCH = """
 import sys, json, numpy as np, torch, uvicorn
 from torch import nn
 from starlette.applications import Starlette
@@ -59,7 +59,7 @@ async def infer(request):
     head = json.dumps({"model_name": "digits", "outputs": [{"name": "output", "shape": list(y.shape), "datatype": "FP32", "parameters": {"binary_data_size": y.nbytes}}]}).encode()
     return Response(head + y.tobytes(), headers={"inference-header-content-length": str(len(head))})
 uvicorn.run(Starlette(routes=[Route("/v2/models/digits/infer", infer, methods=["POST"])]), port=int(sys.argv[1]), log_level="error")
-'''
+"""
 
 
 async def client(port: int, until: float, waits: list[float]) -> None:
@@ -85,7 +85,9 @@ async def load(port: int, clients: int, seconds: float) -> list[float]:
 
 
 def start(command: list[str], port: int) -> subprocess.Popen[bytes]:
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
+    )
     for _ in range(600):
         try:
             asyncio.run(load(port, 1, 0.5))
@@ -108,7 +110,17 @@ def cpu(process: subprocess.Popen[bytes]) -> float:
 
 
 def flambeau_serve(where: Path, port: int) -> list[str]:
-    serve = [sys.executable, "-m", "flambeau", "serve", str(where), "--factory", "flambeau.cli.demo:DigitNet", "--input", "images:FP32:-1x1x8x8"]
+    serve = [
+        sys.executable,
+        "-m",
+        "flambeau",
+        "serve",
+        str(where),
+        "--factory",
+        "flambeau.cli.demo:DigitNet",
+        "--input",
+        "images:FP32:-1x1x8x8",
+    ]
     return [*serve, "--port", str(port), "--quiet", "--poll", "0.1"]
 
 

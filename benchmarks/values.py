@@ -76,7 +76,18 @@ def programs(torch):
         turns["non_maximum_suppression"] = len(kept)
 
     turns = {"product_of_dots": 24 * 24, "sum_rows": 200, "small_and_read": 200}
-    loops = (add_one_by_one, product_of_dots, fill, count_up, recurrence, sum_rows, largest, compare, small_and_read, non_maximum_suppression)
+    loops = (
+        add_one_by_one,
+        product_of_dots,
+        fill,
+        count_up,
+        recurrence,
+        sum_rows,
+        largest,
+        compare,
+        small_and_read,
+        non_maximum_suppression,
+    )
     return {f.__name__: f for f in loops}, turns
 
 

@@ -33,8 +33,8 @@ def get_overwrite_module_params_on_conversion() -> bool:
 
 
 def set_swap_module_params_on_conversion(value: bool) -> None:
-    """Whether casts, and ``load_state_dict``, exchange the contents of Parameters by :func:`torch.utils.swap_tensors`, so that they keep their
-    identity whatever class of tensors comes out."""
+    """Whether casts, and ``load_state_dict``, exchange the contents of Parameters by :func:`torch.utils.swap_tensors`, so that
+    they keep their identity whatever class of tensors comes out."""
     conversion.swaps = value
 
 

@@ -39,7 +39,11 @@ from flambeau.core.errors import is_warn_always_enabled, set_warn_always
 from flambeau.core.memory_format import layout, memory_format
 from flambeau.core.random import Generator, default_generator
 from flambeau.core.size import Size, broadcast_shapes
-from flambeau.determinism import are_deterministic_algorithms_enabled, get_deterministic_debug_mode, is_deterministic_algorithms_warn_only_enabled
+from flambeau.determinism import (
+    are_deterministic_algorithms_enabled,
+    get_deterministic_debug_mode,
+    is_deterministic_algorithms_warn_only_enabled,
+)
 from flambeau.determinism import set_deterministic_debug_mode, use_deterministic_algorithms
 from flambeau import random, version  # isort: skip
 from flambeau.random import get_rng_state, initial_seed, manual_seed, seed, set_rng_state

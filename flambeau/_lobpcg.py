@@ -1,10 +1,10 @@
 r"""``torch.lobpcg``: a few of the largest or smallest eigenvalues of a symmetric matrix that need only be multiplied with.
 
-Locally optimal block preconditioned conjugate gradients: each step looks for the best vectors in the span of those that there are, their
-preconditioned residuals and their last change, by the eigenvectors of a matrix of three times as many rows.
+Locally optimal block preconditioned conjugate gradients: each step looks for the best vectors in the span of those that there are,
+their preconditioned residuals and their last change, by the eigenvectors of a matrix of three times as many rows.
 
-Source: Knyazev, "Toward the optimal preconditioned eigensolver", 2001; Stathopoulos and Wu, "A block orthogonalization procedure with
-constant synchronization requirements", 2002; https://docs.pytorch.org/docs/stable/generated/torch.lobpcg.html
+Source: Knyazev, "Toward the optimal preconditioned eigensolver", 2001; Stathopoulos and Wu, "A block orthogonalization procedure
+with constant synchronization requirements", 2002; https://docs.pytorch.org/docs/stable/generated/torch.lobpcg.html
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ _linalg: dict[str, Any] = ops.namespace("linalg")
 class LOBPCG:
     """The state of one iteration, which a ``tracker`` is shown after each step.
 
-    ``A``, ``B``, ``iK`` are the arguments, ``X`` the vectors, ``E`` the values, ``R`` the residuals and ``S`` the basis of the step;
-    ``iparams``, ``fparams``, ``bparams`` are integer, float and boolean settings, ``ivars``, ``fvars``, ``bvars``, ``tvars`` such variables.
+    ``A``, ``B``, ``iK`` are the arguments, ``X`` the vectors, ``E`` the values, ``R`` the residuals and ``S`` the basis of the
+    step; ``iparams``, ``fparams``, ``bparams`` are integer, float and boolean settings, ``ivars``, ``fvars``, ``bvars``, ``tvars``
+    such variables.
     """
 
-    def __init__(self, A: Tensor, B: Tensor | None, X: Tensor, iK: Tensor | None, settings: tuple[dict, dict, dict], tracker: Callable | None) -> None:
+    def __init__(
+        self, A: Tensor, B: Tensor | None, X: Tensor, iK: Tensor | None, settings: tuple[dict, dict, dict], tracker: Callable | None
+    ) -> None:
         self.A, self.B, self.iK, self.tracker = A, B, iK, tracker
         self.iparams, self.fparams, self.bparams = settings
         self.ivars: dict[str, int] = {"istep": 0, "converged_count": 0, "iterations_left": self.iparams["niter"]}
@@ -95,7 +98,9 @@ class LOBPCG:
         self.ivars["iterations_left"] -= 1
 
 
-def _solve(A: Tensor, B: Tensor | None, X: Tensor, iK: Tensor | None, settings: tuple[dict, dict, dict], tracker: Callable | None) -> tuple[Tensor, Tensor]:
+def _solve(
+    A: Tensor, B: Tensor | None, X: Tensor, iK: Tensor | None, settings: tuple[dict, dict, dict], tracker: Callable | None
+) -> tuple[Tensor, Tensor]:
     if tuple(X.shape) != (settings[0]["m"], settings[0]["n"]):
         raise AssertionError(f"X shape mismatch: got {X.shape}, expected {(settings[0]['m'], settings[0]['n'])}")
     worker = LOBPCG(A, B, X, iK, settings, tracker)
@@ -179,7 +184,9 @@ def lobpcg(
     k = (1 if X is None else X.shape[-1]) if k is None else k
     n = (k if n is None else n) if X is None else X.shape[-1]
     if m < 3 * n:
-        raise ValueError(f"LOBPCG algorithm is not applicable when the number of A rows (={m}) is smaller than 3 x the number of requested eigenpairs (={n})")
+        raise ValueError(
+            f"LOBPCG algorithm is not applicable when the number of A rows (={m}) is smaller than 3 x the number of requested eigenpairs (={n})"
+        )
     largest = largest is None or largest
     tol = tol if tol is not None else {dtypes.float32: 1.2e-07, dtypes.float64: 2.23e-16}[dtype] ** 0.5
     settings: tuple[dict, dict, dict] = (

@@ -30,7 +30,13 @@ def set_logs(*, all: int | None = None, modules: dict[str, Any] | None = None, *
             raise ValueError(f"Unrecognized log or artifact name: {name}; known are {', '.join(sorted(_PARTS))}")
         if level:
             logging.getLogger(f"torch.{name}").setLevel(level if level is not True else logging.DEBUG)
-            other = "guards" if name in ("guards", "recompiles", "graph_breaks") else "plan" if name in ("output_code", "fusion", "schedule") else ""
+            other = (
+                "guards"
+                if name in ("guards", "recompiles", "graph_breaks")
+                else "plan"
+                if name in ("output_code", "fusion", "schedule")
+                else ""
+            )
             if other:
                 warn(f"set_logs({name}=...): flambeau tells of that where FLAMBEAU_LOG={other} is set")
     for name, level in (modules or {}).items():

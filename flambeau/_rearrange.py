@@ -18,8 +18,9 @@ REST = "..."
 def rearrange(tensor: Tensor | list[Tensor] | tuple[Tensor, ...], pattern: str, **axes_lengths: int) -> Tensor:
     """The elements of a tensor in other dims, by a pattern as in the library ``einops``.
 
-    On both sides of ``->`` stand the names of dims, each once; in brackets those that one dim is split into or made of, the last one
-    changing fastest; ``...`` stands for further dims, and ``1`` for a dim of size 1. ``axes_lengths`` gives sizes that do not follow.
+    On both sides of ``->`` stand the names of dims, each once; in brackets those that one dim is split into or made of, the last
+    one changing fastest; ``...`` stands for further dims, and ``1`` for a dim of size 1. ``axes_lengths`` gives sizes that do not
+    follow.
 
     Args:
         tensor: a tensor, or a list of tensors of one shape, which are stacked: their number is the first dim.
@@ -53,7 +54,10 @@ def rearrange(tensor: Tensor | list[Tensor] | tuple[Tensor, ...], pattern: str, 
     split = x.reshape(shape)
     places = {name: i for i, (name, _) in enumerate(order)}
     rest = [name for name, _ in order if name.startswith(REST)]
-    parts = [[n for part in ([group] if isinstance(group, str) else group) for n in (rest if part == REST else [part]) if n != "1"] for group in wanted]
+    parts = [
+        [n for part in ([group] if isinstance(group, str) else group) for n in (rest if part == REST else [part]) if n != "1"]
+        for group in wanted
+    ]
     permuted = split.permute([places[name] for names in parts for name in names])
     result: list[int] = []
     for group, names in zip(wanted, parts, strict=True):
@@ -93,7 +97,9 @@ def _names(groups: list[str | list[str]], pattern: str) -> set[str]:
     return set(names)
 
 
-def _split(tensor: Tensor, given: list[str | list[str]], lengths: dict[str, int], pattern: str) -> tuple[dict[str, int], list[tuple[str, Any]]]:
+def _split(
+    tensor: Tensor, given: list[str | list[str]], lengths: dict[str, int], pattern: str
+) -> tuple[dict[str, int], list[tuple[str, Any]]]:
     """The size of every name, and the names in the order of the tensor's dims once these are split; those of ``...`` have numbers."""
     plain = sum(group != REST for group in given)
     further = tensor.dim() - plain
@@ -119,6 +125,8 @@ def _split(tensor: Tensor, given: list[str | list[str]], lengths: dict[str, int]
                 if over:
                     raise ValueError(f"A dim of size {size} cannot be split into {' '.join(group)} with {lengths}: {pattern!r}")
         if len(free) > 1 or not free and rest != 1:
-            raise ValueError(f"A dim of size {size} cannot be split into {' '.join(group) or '1'}: {'give the size of one' if free else 'the sizes do not fit'} ({pattern!r})")
+            raise ValueError(
+                f"A dim of size {size} cannot be split into {' '.join(group) or '1'}: {'give the size of one' if free else 'the sizes do not fit'} ({pattern!r})"
+            )
         order += [(name, lengths.get(name, rest)) for name in group if name != "1"]
     return dict(order), order

@@ -1,4 +1,5 @@
-"""``torch._utils``: helpers of PyTorch's own that libraries use: many tensors as one, exceptions for another thread, indices of devices."""
+"""``torch._utils``: helpers of PyTorch's own that libraries use: many tensors as one, exceptions for another thread, indices of
+devices."""
 
 from __future__ import annotations
 

@@ -80,7 +80,11 @@ def _deprecated(old: str, new: Callable, device_type: str) -> Callable:
     def function(*args: Any) -> Any:
         given = "dtype" if name == "set_autocast_dtype" else "enabled"
         call = f"{name}('{device_type}'{', ' + given if args else ''})"
-        warnings.warn(f"torch.{old}({given if args else ''}) is deprecated. Please use torch.{call} instead.", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            f"torch.{old}({given if args else ''}) is deprecated. Please use torch.{call} instead.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         return new(device_type, *args)
 
     function.__name__ = function.__qualname__ = old

@@ -42,7 +42,9 @@ class _Backend:
     def __setattr__(self, name: str, value: Any) -> None:
         if _frozen and name[:1] != "_":
             own = next((f"torch.backends.{n}" for n, backend in globals().items() if backend is self), "torch.backends")
-            raise RuntimeError(f"not allowed to set {own} flags after disable_global_flags; please use flags() context manager instead")
+            raise RuntimeError(
+                f"not allowed to set {own} flags after disable_global_flags; please use flags() context manager instead"
+            )
         self.__dict__[name] = value
 
     @staticmethod
@@ -74,7 +76,11 @@ class _Cuda(_Backend):
     """``torch.backends.cuda``: which of PyTorch's kernels for attention may be used; the switches are kept."""
 
     def __init__(self) -> None:
-        super().__init__(matmul=_Backend(allow_tf32=False, allow_fp16_reduced_precision_reduction=True, allow_bf16_reduced_precision_reduction=True))
+        super().__init__(
+            matmul=_Backend(
+                allow_tf32=False, allow_fp16_reduced_precision_reduction=True, allow_bf16_reduced_precision_reduction=True
+            )
+        )
         self.cufft_plan_cache = _Backend(size=0, max_size=0)
         self._sdp = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True, "fp16_bf16_reduction_math": False}
 
@@ -193,7 +199,8 @@ class _Mkl(_Backend):
 
 
 class _Quantized(_Backend):
-    """``torch.backends.quantized``: by which of PyTorch's libraries quantized layers would be computed; here there is one way for all."""
+    """``torch.backends.quantized``: by which of PyTorch's libraries quantized layers would be computed; here there is one way for
+    all."""
 
     supported_engines: list[str]
 

@@ -32,9 +32,10 @@ def compile(
 ) -> Any:  # fmt: skip
     """``model``, a function or module, such that calls like earlier ones skip the Python in it; also a decorator.
 
-    With ``fullgraph`` a function that cannot be captured as a whole raises a ``RuntimeError`` that says why. ``backend`` is a name of
-    :func:`list_backends`, or a function of a graph and example inputs that returns what is called in the graph's place (see
-    :mod:`flambeau._dynamo.graphs`). ``mode``, ``options`` and ``dynamic`` are PyTorch's, and make no difference; ``disable`` returns ``model`` as it is.
+    With ``fullgraph`` a function that cannot be captured as a whole raises a ``RuntimeError`` that says why. ``backend`` is a name
+    of :func:`list_backends`, or a function of a graph and example inputs that returns what is called in the graph's place (see
+    :mod:`flambeau._dynamo.graphs`). ``mode``, ``options`` and ``dynamic`` are PyTorch's, and make no difference; ``disable``
+    returns ``model`` as it is.
 
     Raises:
         InvalidBackend: there is no backend of that name.
@@ -70,7 +71,14 @@ def compile(
 
 
 def compile_forward(
-    module: Any, *, fullgraph: bool = False, dynamic: bool | None = None, backend: Any = "inductor", mode: str | None = None, options: Any = None, disable: bool = False
+    module: Any,
+    *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: Any = "inductor",
+    mode: str | None = None,
+    options: Any = None,
+    disable: bool = False,
 ) -> None:
     """``module.compile()``: from now on ``module.forward`` is captured."""
     kind = _kind_of(backend, mode, options)
@@ -195,12 +203,16 @@ def set_default_backend(backend: Any) -> None:
     _default_backend = "inductor" if backend is None else backend
 
 
-def nested_compile_region(fn: Callable | None = None, *, options: Any = None, max_reuse_entries: int = 8, reuse_hash_fn: Any = None) -> Any:
+def nested_compile_region(
+    fn: Callable | None = None, *, options: Any = None, max_reuse_entries: int = 8, reuse_hash_fn: Any = None
+) -> Any:
     """``fn`` as it is, also as a decorator: what repeats inside of a captured function is compiled once in any case."""
     return allow_in_graph if fn is None else fn
 
 
-def substitute_in_graph(original_fn: Callable, *, can_constant_fold_through: bool = False, skip_signature_check: bool = False) -> Callable:
+def substitute_in_graph(
+    original_fn: Callable, *, can_constant_fold_through: bool = False, skip_signature_check: bool = False
+) -> Callable:
     """A decorator for another version of ``original_fn`` that a compiler can look into. flambeau captures what functions do, so the
     original is what is called, as in PyTorch outside of compiled functions.
 
@@ -214,7 +226,9 @@ def substitute_in_graph(original_fn: Callable, *, can_constant_fold_through: boo
                 known = inspect.signature(original_fn)
             except (TypeError, ValueError):
                 known = inspect.signature(fn)
-            if [(p.name, p.kind) for p in known.parameters.values()] != [(p.name, p.kind) for p in inspect.signature(fn).parameters.values()]:
+            if [(p.name, p.kind) for p in known.parameters.values()] != [
+                (p.name, p.kind) for p in inspect.signature(fn).parameters.values()
+            ]:
                 raise TypeError(f"Signature mismatch between {original_fn} and {fn}: {known} != {inspect.signature(fn)}")
 
         @functools.wraps(fn)

@@ -7,7 +7,20 @@ from typing import Any
 
 from flambeau.engine.run import run_pending
 
-__all__ = ["Event", "Stream", "StreamContext", "current_device", "current_stream", "device_count", "get_capabilities", "is_available", "is_initialized", "set_device", "stream", "synchronize"]
+__all__ = [
+    "Event",
+    "Stream",
+    "StreamContext",
+    "current_device",
+    "current_stream",
+    "device_count",
+    "get_capabilities",
+    "is_available",
+    "is_initialized",
+    "set_device",
+    "stream",
+    "synchronize",
+]
 
 
 def is_available() -> bool:
@@ -45,7 +58,11 @@ def get_capabilities() -> dict[str, Any]:
 
     cpu_name, known = _processor()
     features = {name.lower().replace("-", "").replace(".", "").replace("_", ""): there for name, there in known.items()}
-    found: dict[str, Any] = {"architecture": platform.machine(), "cpu_name": cpu_name, "fma3": bool(features.get("fma") or features.get("fma3"))}
+    found: dict[str, Any] = {
+        "architecture": platform.machine(),
+        "cpu_name": cpu_name,
+        "fma3": bool(features.get("fma") or features.get("fma3")),
+    }
     found |= {name: bool(features.get(name.replace("_", ""))) for name in _FEATURES}
     sizes = {"l1d_cache_size": "SC_LEVEL1_DCACHE_SIZE", "l2_cache_size": "SC_LEVEL2_CACHE_SIZE"}
     found |= {name: os.sysconf(key) for name, key in sizes.items() if key in os.sysconf_names}

@@ -1,9 +1,9 @@
 """``torch.use_deterministic_algorithms``: results that do not depend on what a process has done before.
 
-flambeau has no algorithm that gives other results from run to run. A program gives the same bits each time, with any number of threads.
-But what comes once in a process is computed by NumPy, and what comes again by kernels, which add up in another order. So last bits may
-depend on what has run before in the process, for instance before a checkpoint was loaded. Once a program has an optimizer, and with
-this setting in any case, kernels compute from the first time on.
+flambeau has no algorithm that gives other results from run to run. A program gives the same bits each time, with any number of
+threads. But what comes once in a process is computed by NumPy, and what comes again by kernels, which add up in another order. So
+last bits may depend on what has run before in the process, for instance before a checkpoint was loaded. Once a program has an
+optimizer, and with this setting in any case, kernels compute from the first time on.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _mode = 0
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
     """Whether the bits of results may depend on nothing but the program and its data.
 
-    With ``mode`` all is compiled when it comes for the first time, and of sums there is one order for all sizes, so that a program which
-    goes on from a checkpoint computes what it would have computed without one. That takes more time where little is repeated.
+    With ``mode`` all is compiled when it comes for the first time, and of sums there is one order for all sizes, so that a program
+    which goes on from a checkpoint computes what it would have computed without one. That takes more time where little is repeated.
     Nothing is refused, so ``warn_only`` says nothing more.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.use_deterministic_algorithms.html

@@ -62,7 +62,8 @@ view: Callable = None  # type: ignore[assignment]
 """``view(op, args, kwargs)``: the same for an op whose results share their input's storage."""
 
 overridden: Callable = None  # type: ignore[assignment]
-"""``overridden(function, args, kwargs)``: what a ``__torch_function__`` among the arguments gives; ``NotImplemented`` where none is."""
+"""``overridden(function, args, kwargs)``: what a ``__torch_function__`` among the arguments gives; ``NotImplemented`` where none
+is."""
 
 offered: Callable = None  # type: ignore[assignment]
 """``offered(function, args, kwargs)``: what a mode makes of a call of a function that is no op; ``None`` where none is on."""
@@ -123,8 +124,8 @@ layout_of: Callable = None  # type: ignore[assignment]
 """``layout_of(tensor)``: what recording looks at in a tensor, as one object for all equal ones."""
 
 valueless: Callable = None  # type: ignore[assignment]
-"""``valueless(shape, dtype, strides=None, like=None)``: a tensor on the device ``meta``, or of the kind that has ``like`` in place of
-memory."""
+"""``valueless(shape, dtype, strides=None, like=None)``: a tensor on the device ``meta``, or of the kind that has ``like`` in place
+of memory."""
 
 assign: Callable = None  # type: ignore[assignment]
 """``assign(input, result)``: writes a fresh result of ``input``'s shape into ``input``."""

@@ -1,4 +1,5 @@
-"""Functions of libraries for other devices, and of other layouts in memory, that PyTorch has under ``torch``: calling one is refused.
+"""Functions of libraries for other devices, and of other layouts in memory, that PyTorch has under ``torch``: calling one is
+refused.
 
 PyTorch's own layers choose them where there is such a device; programs that do so themselves find here what they are told on a CPU.
 """

@@ -1,7 +1,7 @@
 """``torch._foreach_*``: one operation on each tensor of a list, which optimizers and averages of weights are written with.
 
-``name(tensors, ...)`` gives a tuple of results, ``name_(tensors, ...)`` writes them. Further arguments are one number or tensor for all,
-or a list with one for each.
+``name(tensors, ...)`` gives a tuple of results, ``name_(tensors, ...)`` writes them. Further arguments are one number or tensor
+for all, or a list with one for each.
 
 >>> import flambeau as torch
 >>> xs = [torch.ones(2), torch.full((1,), 3.0)]

@@ -223,7 +223,9 @@ def grad(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = Fal
 class _Pullback:
     """A function's outputs on a tape of their own, and what goes back from there."""
 
-    def __init__(self, func: Callable, primals: tuple, argnums: int | tuple[int, ...] | None, has_aux: bool, kwargs: dict | None = None):
+    def __init__(
+        self, func: Callable, primals: tuple, argnums: int | tuple[int, ...] | None, has_aux: bool, kwargs: dict | None = None
+    ):
         with _Transform() as self.transform:
             fresh, self.chosen = _tracked(self.transform, primals, argnums)
             self.own = list(self.transform.own)
@@ -334,7 +336,9 @@ def linearize(func: Callable, *primals: Any) -> tuple:
 
     def product(*tangents: Any) -> Any:
         if tree_structure(tangents) != tree_structure(primals):
-            raise RuntimeError(f"Expected the tangents {tree_structure(tangents)} to have the same argspec as the primals {tree_structure(primals)}")
+            raise RuntimeError(
+                f"Expected the tangents {tree_structure(tangents)} to have the same argspec as the primals {tree_structure(primals)}"
+            )
         given = tree_leaves(tangents)
         for i, (t, x) in enumerate(zip(given, expected, strict=True)):
             for what in ("shape", "dtype"):
@@ -417,9 +421,7 @@ def jacrev(
     return wrapper
 
 
-def jacfwd(
-    func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False, *, randomness: str = "error"
-) -> Callable:
+def jacfwd(func: Callable, argnums: int | tuple[int, ...] = 0, has_aux: bool = False, *, randomness: str = "error") -> Callable:
     """The function that computes the Jacobian of ``func``, column by column: by the derivatives along all directions at once.
 
     >>> import flambeau as torch

@@ -97,7 +97,9 @@ class Future(Generic[T]):
             try:
                 result = callback(future)
             except Exception as error:
-                following.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))  # as what PyTorch's threads tell each other
+                following.set_exception(
+                    RuntimeError(f"{type(error).__name__}: {error}")
+                )  # as what PyTorch's threads tell each other
             else:
                 following.set_result(result)
 

@@ -66,7 +66,9 @@ def download_url_to_file(url: str, dst: str, hash_prefix: str | None = None, pro
     digest = hashlib.sha256()
     with urlopen(Request(url, headers={"User-Agent": "flambeau"})) as source, replacing(dst) as file:
         length = source.headers.get("Content-Length")
-        with bar(what=os.path.basename(dst), total=int(length) if length else 0, wanted=progress, unit="B", unit_scale=True) as shown:
+        with bar(
+            what=os.path.basename(dst), total=int(length) if length else 0, wanted=progress, unit="B", unit_scale=True
+        ) as shown:
             while piece := source.read(1 << 20):
                 file.write(piece)
                 digest.update(piece)

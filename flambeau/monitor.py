@@ -97,7 +97,9 @@ class Stat:
         max_samples: the most numbers of a stretch; others are left out.
     """
 
-    def __init__(self, name: str, aggregations: Iterable[Aggregation], window_size: timedelta, max_samples: int | None = None) -> None:
+    def __init__(
+        self, name: str, aggregations: Iterable[Aggregation], window_size: timedelta, max_samples: int | None = None
+    ) -> None:
         self.name = name
         self._aggregations, self._window, self._most = list(aggregations), window_size.total_seconds(), max_samples
         self._values: list[float] = []

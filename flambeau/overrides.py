@@ -1,7 +1,7 @@
 """``torch.overrides``: classes and modes that answer calls of the functions here, and what they may answer.
 
-A class with a ``__torch_function__`` is asked what a call with one of its objects is to do; a :class:`TorchFunctionMode` is asked for each
-call while it is on.
+A class with a ``__torch_function__`` is asked what a call with one of its objects is to do; a :class:`TorchFunctionMode` is asked
+for each call while it is on.
 
 >>> import flambeau as torch
 >>> from flambeau.overrides import TorchFunctionMode, resolve_name
@@ -112,8 +112,8 @@ def redispatch_function(func: Callable, types: Any, args: tuple, kwargs: dict[st
 
 
 def wrap_torch_function(dispatcher: Callable) -> Callable:
-    """A decorator that lets classes and modes answer calls of a function. ``dispatcher`` takes its arguments, and gives those that are
-    to be asked.
+    """A decorator that lets classes and modes answer calls of a function. ``dispatcher`` takes its arguments, and gives those that
+    are to be asked.
 
     >>> import flambeau as torch
     >>> @torch.overrides.wrap_torch_function(lambda a: (a,))
@@ -145,8 +145,8 @@ def is_tensor_like(inp: Any) -> bool:
 
 
 class TorchFunctionMode:
-    """Inside of ``with``, ``__torch_function__(func, types, args, kwargs)`` is asked for each call of a function, a method or a property
-    of tensors, whatever its arguments are. While it answers, the modes around it are on, and it is not.
+    """Inside of ``with``, ``__torch_function__(func, types, args, kwargs)`` is asked for each call of a function, a method or a
+    property of tensors, whatever its arguments are. While it answers, the modes around it are on, and it is not.
 
     >>> import flambeau as torch
     >>> class Halved(TorchFunctionMode):
@@ -226,7 +226,16 @@ def enable_reentrant_dispatch() -> Iterator[None]:
 
 # --- what can be answered ----------------------------------------------------------------------------------------
 
-_ROOMS = ("torch", "torch.functional", "torch.nn.functional", "torch.nn.init", "torch.Tensor", "torch.linalg", "torch.fft", "torch.special")
+_ROOMS = (
+    "torch",
+    "torch.functional",
+    "torch.nn.functional",
+    "torch.nn.init",
+    "torch.Tensor",
+    "torch.linalg",
+    "torch.fft",
+    "torch.special",
+)
 _IGNORED = (
     "typename is_tensor is_storage set_default_tensor_type set_default_device get_default_device set_rng_state get_rng_state manual_seed "
     "initial_seed seed save load set_printoptions get_printoptions empty zeros ones full eye arange range linspace logspace rand randn "
@@ -260,7 +269,13 @@ def _known() -> tuple[dict[str, list], dict[Callable, str]]:
 
     for room in ("nn.functional", "", "nn.init", "linalg", "fft", "special"):
         for name, value in _public(import_module(f"flambeau.{room}") if room else torch).items():
-            if not inspect.isfunction(value) or not room and name in _IGNORED or room == "nn.functional" and name in ("sigmoid", "tanh"):
+            if (
+                not inspect.isfunction(value)
+                or not room
+                and name in _IGNORED
+                or room == "nn.functional"
+                and name in ("sigmoid", "tanh")
+            ):
                 continue
             add(f"torch.{room}" if room else "torch.functional" if name in overriding._OF_PYTHON else "torch", name, value)
     for name in _IGNORED:

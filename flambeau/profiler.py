@@ -1,9 +1,10 @@
-"""``torch.profiler`` and ``torch.autograd.profiler``: how long ops take, and the stretches of a program that :class:`record_function` names.
+"""``torch.profiler`` and ``torch.autograd.profiler``: how long ops take, and the stretches of a program that
+:class:`record_function` names.
 
-Ops are recorded, fused and computed later, as without a profile. The time that a call gets is that of recording it, and its part of the
-kernels that computed it: of a loop that computes several ops, the same part for each. What is left of running (finding a plan, compiling
-what is new) is the row ``flambeau::run``, inside of whatever asked for a value. Kernels run one after the other, which costs some 1 us each.
-Results that nobody reads, of a forward pass that is only profiled, are computed too, as PyTorch would.
+Ops are recorded, fused and computed later, as without a profile. The time that a call gets is that of recording it, and its part
+of the kernels that computed it: of a loop that computes several ops, the same part for each. What is left of running (finding a
+plan, compiling what is new) is the row ``flambeau::run``, inside of whatever asked for a value. Kernels run one after the other,
+which costs some 1 us each. Results that nobody reads, of a forward pass that is only profiled, are computed too, as PyTorch would.
 
 Source: https://docs.pytorch.org/docs/stable/profiler.html
 """
@@ -103,7 +104,16 @@ class Recorder(Observer):
         return (when - self._origin) * 1e6
 
     def _event(self, name: str, shapes: list | None, is_user_annotation: bool, start: float, end: float) -> FunctionEvent:
-        event = FunctionEvent(len(self.events) + 1, name, threading.get_ident(), start, end, shapes, _stack() if self.stacks else (), is_user_annotation)
+        event = FunctionEvent(
+            len(self.events) + 1,
+            name,
+            threading.get_ident(),
+            start,
+            end,
+            shapes,
+            _stack() if self.stacks else (),
+            is_user_annotation,
+        )
         if self._thread.open:
             self._thread.open[-1].append_cpu_child(event)
             event.set_cpu_parent(self._thread.open[-1])
@@ -125,7 +135,8 @@ class Recorder(Observer):
             del self._thread.open[self._thread.open.index(event) :]
 
     def _claim(self, event: FunctionEvent, count: int) -> None:
-        """Says that nodes which were recorded since an event began, up to the ``count``-th, are its, if they are nobody's inside of it."""
+        """Says that nodes which were recorded since an event began, up to the ``count``-th, are its, if they are nobody's inside
+        of it."""
         if run.taken != self._trace:
             self._owners, self._trace = {}, run.taken
         trace, begun = self._began.get(event, (run.taken, 0))
@@ -151,7 +162,11 @@ class Recorder(Observer):
             for event in calls:
                 event.kernel_us += us / len(calls)
             whole.kernel_us -= us if calls else 0.0
-            self.events.ran.append(KernelEvent(", ".join(kernel.ops), kernel.kind, self._since(kernel.start), us, sorted({event.id for event in calls})))
+            self.events.ran.append(
+                KernelEvent(
+                    ", ".join(kernel.ops), kernel.kind, self._since(kernel.start), us, sorted({event.id for event in calls})
+                )
+            )
 
     def called(self, op: Op, args: tuple, kwargs: dict[str, Any]) -> Any:
         name = ("flambeau::" if op.short_name.startswith("_") else "aten::") + op.short_name
@@ -261,8 +276,9 @@ class profile:
         with_stack: whether events have the lines of the program that made them, for ``key_averages(group_by_stack_n=1)``.
         acc_events: whether events of earlier cycles of the schedule are kept.
 
-    What is recorded runs later and fused, as without a profile, and calls get their part of that (see :mod:`flambeau.profiler`). Ops that an
-    op is made of are events inside of its own; those of a backward pass are events too, its entries are not. Memory and modules are not
+    What is recorded runs later and fused, as without a profile, and calls get their part of that (see :mod:`flambeau.profiler`).
+    Ops that an op is made of are events inside of its own; those of a backward pass are events too, its entries are not. Memory
+    and modules are not
     measured: asking for them warns.
 
     >>> import flambeau as torch
@@ -286,7 +302,12 @@ class profile:
         if settings.get("use_cuda") or settings.get("use_device") or ProfilerActivity.CUDA in (activities or ()):
             warnings.warn("CUDA is not available, disabling CUDA profiling", stacklevel=2)
         self.enabled = args[0] if args and isinstance(args[0], bool) else enabled  # of torch.autograd.profiler; else activities
-        self.schedule, self.on_trace_ready, self.record_shapes, self.acc_events = schedule, on_trace_ready, record_shapes, acc_events
+        self.schedule, self.on_trace_ready, self.record_shapes, self.acc_events = (
+            schedule,
+            on_trace_ready,
+            record_shapes,
+            acc_events,
+        )
         self.with_stack = with_stack
         self.step_num = 0
         self.recorder: Recorder | None = None
@@ -366,9 +387,11 @@ class profile:
         """All events as one."""
         return self.events().total_average()
 
-    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0, group_by_overload_name: bool = False) -> EventList:
-        """The times by name, and by shapes if ``group_by_input_shape``, by the ``group_by_stack_n`` innermost lines of the program (see
-        ``with_stack``), in the order of the first event of each."""
+    def key_averages(
+        self, group_by_input_shape: bool = False, group_by_stack_n: int = 0, group_by_overload_name: bool = False
+    ) -> EventList:
+        """The times by name, and by shapes if ``group_by_input_shape``, by the ``group_by_stack_n`` innermost lines of the program
+        (see ``with_stack``), in the order of the first event of each."""
         return self.events().key_averages(group_by_input_shape, group_by_stack_n)
 
     def __str__(self) -> str:
@@ -467,7 +490,9 @@ class emit_nvtx:
     """Marks for NVIDIA's tools, which there are none of without a GPU: ``NotImplementedError``."""
 
     def __init__(self, enabled: bool = True, record_shapes: bool = False) -> None:
-        raise NotImplementedError(f"{type(self).__name__} is for another tool's timeline, which flambeau does not write to; use profile()")
+        raise NotImplementedError(
+            f"{type(self).__name__} is for another tool's timeline, which flambeau does not write to; use profile()"
+        )
 
 
 class emit_itt(emit_nvtx):

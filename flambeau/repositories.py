@@ -1,7 +1,7 @@
 """``torch.hub.load``: models that a repository's ``hubconf.py`` makes, from GitHub or from a directory.
 
-This runs the repository's code. A repository of GitHub is run only where the user has said that it is trusted; those that are stand in
-a file of the cache. Repositories are kept there, so that a model is made without the network from then on.
+This runs the repository's code. A repository of GitHub is run only where the user has said that it is trusted; those that are
+stand in a file of the cache. Repositories are kept there, so that a model is made without the network from then on.
 
 Source: https://docs.pytorch.org/docs/stable/hub.html
 """
@@ -56,7 +56,9 @@ def _parse_repo_info(github: str) -> tuple[str, str, str]:
     except URLError as error:
         for branch in _known(owner, name):
             return owner, name, branch
-        raise RuntimeError(f"It looks like there is no internet connection and the repo could not be found in the cache ({hub.get_dir()})") from error
+        raise RuntimeError(
+            f"It looks like there is no internet connection and the repo could not be found in the cache ({hub.get_dir()})"
+        ) from error
 
 
 def _check_trusted(owner: str, name: str, trust_repo: Any, known: bool) -> None:
@@ -68,7 +70,12 @@ def _check_trusted(owner: str, name: str, trust_repo: Any, known: bool) -> None:
     path = os.path.join(hub.get_dir(), "trusted_list")
     trusted = Path(path).read_text(encoding="utf-8").split("\n") if os.path.exists(path) else []
     who = f"{owner}_{name}"
-    if who in trusted or owner in ("facebookresearch", "facebookincubator", "pytorch", "fairinternal") or trust_repo == "check" and known:
+    if (
+        who in trusted
+        or owner in ("facebookresearch", "facebookincubator", "pytorch", "fairinternal")
+        or trust_repo == "check"
+        and known
+    ):
         return
     if trust_repo not in (True,):
         answer = input(
@@ -99,7 +106,9 @@ def _check_owner(owner: str, name: str, ref: str) -> None:
             if not found:
                 break
             page += 1
-    raise ValueError(f"Cannot find {ref} in https://github.com/{owner}/{name}. If it's a commit from a forked repo, please call hub.load() with forked repo directly.")
+    raise ValueError(
+        f"Cannot find {ref} in https://github.com/{owner}/{name}. If it's a commit from a forked repo, please call hub.load() with forked repo directly."
+    )
 
 
 def _unpack(archive: str, folder: str) -> str:
@@ -182,10 +191,16 @@ def _is_installed(name: str) -> bool:
 def _directory(repo_or_dir: str, source: str, trust_repo: Any, force_reload: bool, verbose: bool, skip_validation: bool) -> str:
     if source.lower() not in ("github", "local"):
         raise ValueError(f'Unknown source: "{source}". Allowed values: "github" | "local".')
-    return os.path.abspath(repo_or_dir) if source.lower() == "local" else _fetched(repo_or_dir, force_reload, trust_repo, verbose, skip_validation)
+    return (
+        os.path.abspath(repo_or_dir)
+        if source.lower() == "local"
+        else _fetched(repo_or_dir, force_reload, trust_repo, verbose, skip_validation)
+    )
 
 
-def list(github: str, force_reload: bool = False, skip_validation: bool = False, trust_repo: Any = "check", verbose: bool = True) -> Any:
+def list(
+    github: str, force_reload: bool = False, skip_validation: bool = False, trust_repo: Any = "check", verbose: bool = True
+) -> Any:
     """The names of what a repository of GitHub, ``"owner/name[:branch]"``, makes."""
     folder = _fetched(github, force_reload, trust_repo, verbose, skip_validation)
     with _first_in_path(folder):
@@ -193,7 +208,9 @@ def list(github: str, force_reload: bool = False, skip_validation: bool = False,
     return [name for name in dir(module) if callable(getattr(module, name)) and not name.startswith("_")]
 
 
-def help(github: str, model: str, force_reload: bool = False, skip_validation: bool = False, trust_repo: Any = "check") -> str | None:
+def help(
+    github: str, model: str, force_reload: bool = False, skip_validation: bool = False, trust_repo: Any = "check"
+) -> str | None:
     """What the repository says of ``model``."""
     folder = _fetched(github, force_reload, trust_repo, True, skip_validation)
     with _first_in_path(folder):

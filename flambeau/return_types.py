@@ -34,7 +34,11 @@ def _find(name: str) -> type | None:
 
 def _all() -> list[type]:
     """All types, in the order of their names."""
-    named = {op.named_tuple().__name__ for op in registry.values() if op.outputs and op.form != "view" and not op.short_name.startswith("_")} | set(by_name)
+    named = {
+        op.named_tuple().__name__
+        for op in registry.values()
+        if op.outputs and op.form != "view" and not op.short_name.startswith("_")
+    } | set(by_name)
     return [kind for name in sorted(named) if not name.startswith("_") and (kind := _find(name)) is not None]
 
 

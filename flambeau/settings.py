@@ -1,7 +1,8 @@
 """Settings of PyTorch's that change no result here, and what programs ask of its build.
 
-Denormal numbers are kept and products of float32 matrices are computed in float32, whatever is said. What has been set is remembered,
-since programs set something for a while and then bring back what was. (:mod:`flambeau.determinism` has what does change something.)
+Denormal numbers are kept and products of float32 matrices are computed in float32, whatever is said. What has been set is
+remembered, since programs set something for a while and then bring back what was. (:mod:`flambeau.determinism` has what does
+change something.)
 """
 
 from __future__ import annotations

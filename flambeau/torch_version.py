@@ -14,11 +14,14 @@ _BEFORE = {"dev": -4, "a": -3, "alpha": -3, "b": -2, "beta": -2, "rc": -1, "c": 
 
 
 def _key(version: Any) -> tuple | None:
-    """What versions are compared by: their numbers without zeros at the end, whether they come before the release, and what is local."""
+    """What versions are compared by: their numbers without zeros at the end, whether they come before the release, and what is
+    local."""
     import re  # most programs never compare
 
     text = str(version) if not isinstance(version, (tuple, list)) else ".".join(map(str, version))
-    found = re.fullmatch(r"\s*v?(\d+(?:\.\d+)*)(?:[-_.]?(dev|alpha|a|beta|b|rc|c|post)[-_.]?(\d*))?(?:\.?dev\d*)?(?:\+([\w.-]+))?\s*", text.lower())
+    found = re.fullmatch(
+        r"\s*v?(\d+(?:\.\d+)*)(?:[-_.]?(dev|alpha|a|beta|b|rc|c|post)[-_.]?(\d*))?(?:\.?dev\d*)?(?:\+([\w.-]+))?\s*", text.lower()
+    )
     if found is None:
         return None
     numbers = [int(n) for n in found[1].split(".")]
@@ -30,7 +33,8 @@ def _key(version: Any) -> tuple | None:
 
 
 class TorchVersion(str):
-    """A version as a string. Strings, tuples of numbers and objects of ``packaging`` are compared with it as versions; others as strings."""
+    """A version as a string. Strings, tuples of numbers and objects of ``packaging`` are compared with it as versions; others as
+    strings."""
 
     __slots__ = ()
     __hash__ = str.__hash__

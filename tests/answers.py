@@ -208,10 +208,16 @@ def cross_entropy(scores, target):
         [
             Slip(".mean()", ".sum()", "mean over its rows"),
             Slip("scores - scores.logsumexp(1, keepdim=True)", "scores.softmax(0).log()", "over dim 1"),
-            Slip("scores - scores.logsumexp(1, keepdim=True)", "scores - scores.exp().sum(1, keepdim=True).log()", "torch.logsumexp"),
+            Slip(
+                "scores - scores.logsumexp(1, keepdim=True)", "scores - scores.exp().sum(1, keepdim=True).log()", "torch.logsumexp"
+            ),
             Slip("torch.arange(len(target)), target", ":, target", "one of each"),
             Slip("return -log_q", "return log_q", "-log q is positive"),
-            Slip("scores - scores.logsumexp(1, keepdim=True)", "scores.detach() - scores.detach().logsumexp(1, keepdim=True)", "lost its graph"),
+            Slip(
+                "scores - scores.logsumexp(1, keepdim=True)",
+                "scores.detach() - scores.detach().logsumexp(1, keepdim=True)",
+                "lost its graph",
+            ),
         ],
     ),
     "6-4": Solution(
@@ -382,7 +388,11 @@ def pixel(density, colour, d):
             Slip("-density * d", "-density", "length d of a piece is missing"),
             Slip(".sum(0)", ".mean(0)", "should be"),
             Slip("return (", "return 1 - stopped.sum() + (", "no background here"),
-            Slip("[torch.ones(1), passed[:-1]]", "[torch.cumprod((1 - stopped).flip(0), 0).flip(0)[1:], torch.ones(1)]", "the first piece hides"),
+            Slip(
+                "[torch.ones(1), passed[:-1]]",
+                "[torch.cumprod((1 - stopped).flip(0), 0).flip(0)[1:], torch.ones(1)]",
+                "the first piece hides",
+            ),
         ],
     ),
 }

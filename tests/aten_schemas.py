@@ -1,4 +1,5 @@
-"""Writes ``flambeau/library/aten.txt``: PyTorch's schemas of its operators of tensors, and ``implicit.txt``: those that it makes of others. Needs PyTorch.
+"""Writes ``flambeau/library/aten.txt``: PyTorch's schemas of its operators of tensors, and ``implicit.txt``: those that it makes
+of others. Needs PyTorch.
 
     python -m tests.aten_schemas
 """
@@ -18,7 +19,9 @@ def schemas() -> list[str]:
     import torch
 
     found: dict[str, list[str]] = {}
-    for name in sorted({s.name for s in torch._C._jit_get_all_schemas() if s.name.startswith("aten::") and "::_test_" not in s.name}):
+    for name in sorted(
+        {s.name for s in torch._C._jit_get_all_schemas() if s.name.startswith("aten::") and "::_test_" not in s.name}
+    ):
         short = name.removeprefix("aten::")
         for overload in torch._C._jit_get_operation(name)[1]:
             schema = torch._C._get_schema(name, overload)

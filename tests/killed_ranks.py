@@ -1,8 +1,8 @@
 """Processes of a training that are killed at random moments: ``python -m tests.killed_ranks --rounds 50``.
 
-Three processes train a sharded model and save checkpoints. One of them is killed (``kill -9``), anywhere between its start and its end. The
-others must end within the time-out, with an error that says why; nothing may be left in ``/dev/shm``; and a new start, perhaps of another
-number of processes, must go on from the newest whole checkpoint to the weights that the training would have had.
+Three processes train a sharded model and save checkpoints. One of them is killed (``kill -9``), anywhere between its start and its
+end. The others must end within the time-out, with an error that says why; nothing may be left in ``/dev/shm``; and a new start,
+perhaps of another number of processes, must go on from the newest whole checkpoint to the weights that the training would have had.
 """
 
 from __future__ import annotations

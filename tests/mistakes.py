@@ -1,7 +1,7 @@
 """Runs the programs of ``examples/mistakes`` in this process, each as it is and mended, as ``flambeau run`` would.
 
-``python -m tests.mistakes [NAME ...]`` prints, as JSON lines: name, error and code of the program, notes, what the doctor finds in it,
-and the same of the mended one.
+``python -m tests.mistakes [NAME ...]`` prints, as JSON lines: name, error and code of the program, notes, what the doctor finds in
+it, and the same of the mended one.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Writes ``tests/parity/overloads.txt``: calls of PyTorch's functions and methods, by all keywords of each overload. Needs PyTorch; takes minutes.
+"""Writes ``tests/parity/overloads.txt``: calls of PyTorch's functions and methods, by all keywords of each overload. Needs
+PyTorch; takes minutes.
 
     python -m tests.overloads
 
-Arguments are tried until PyTorch takes them, so that each line is a call that works there: with everything positional that may be, with a
-keyword for each argument, and with NumPy's names.
+Arguments are tried until PyTorch takes them, so that each line is a call that works there: with everything positional that may be,
+with a keyword for each argument, and with NumPy's names.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def _works(torch, call: str) -> bool:
     return True
 
 
-def _call(name: str, arguments: list, values: tuple[str, ...], method: bool, by_name: bool, whole: bool, numpy: bool = False) -> str:
+def _call(
+    name: str, arguments: list, values: tuple[str, ...], method: bool, by_name: bool, whole: bool, numpy: bool = False
+) -> str:
     parts = []
     for place, (argument, value) in enumerate(zip(arguments, values, strict=True)):
         if method and not place or argument.has_default_value() and not whole:
@@ -100,10 +103,19 @@ def calls() -> Iterator[str]:
     seen = set()
     for schema in sorted(schemas, key=lambda s: (s.name, s.overload_name)):
         name, arguments = schema.name[6:], schema.arguments
-        function, of_tensors = callable(getattr(torch, name, None)), hasattr(torch.Tensor, name) and bool(arguments) and _kind(arguments[0]) == "Tensor"
+        function, of_tensors = (
+            callable(getattr(torch, name, None)),
+            hasattr(torch.Tensor, name) and bool(arguments) and _kind(arguments[0]) == "Tensor",
+        )
         signature = name, tuple((a.name, a.kwarg_only) for a in arguments)
         choices = [_values(a) for a in arguments]
-        if signature in seen or not arguments or not all(choices) or any(a.is_out for a in arguments) or not (function or of_tensors):
+        if (
+            signature in seen
+            or not arguments
+            or not all(choices)
+            or any(a.is_out for a in arguments)
+            or not (function or of_tensors)
+        ):
             continue
         seen.add(signature)
         yield from _in_child(functools.partial(_forms, torch, name, arguments, choices, [False] * function + [True] * of_tensors))
@@ -114,7 +126,9 @@ def _forms(torch, name: str, arguments: list, choices: list[list[str]], methods:
     for _ in range(400):
         values = tuple(source.choice(values) for values in choices)
         if _works(torch, _call(name, arguments, values, methods[0], False, False)):
-            forms = itertools.product(methods, [(False, False, False), (True, True, False), (True, False, True), (True, True, True)])
+            forms = itertools.product(
+                methods, [(False, False, False), (True, True, False), (True, False, True), (True, True, True)]
+            )
             return sorted({call for method, form in forms if _works(torch, call := _call(name, arguments, values, method, *form))})
     return []
 

@@ -1,7 +1,7 @@
 """A training that can be stopped anywhere: ``python -m tests.resuming FOLDER`` trains to the last step and prints its digest.
 
-``python -m tests.resuming --kills 30`` kills such trainings at random moments until one has come to its end, and compares the digest
-with that of a training that was left alone.
+``python -m tests.resuming --kills 30`` kills such trainings at random moments until one has come to its end, and compares the
+digest with that of a training that was left alone.
 """
 
 from __future__ import annotations
@@ -86,7 +86,11 @@ class Training:
         momenta = [v for state in self.optimizer.state.values() for v in state.values()]
         for t in (*self.model.state_dict().values(), *momenta, torch.rand(3)):
             found.update(np.asarray(t.detach().numpy()).tobytes())
-        found.update(repr((random.random(), np.random.rand(), self.scaler.get_scale(), self.scheduler.get_last_lr(), self.loader.epoch)).encode())
+        found.update(
+            repr(
+                (random.random(), np.random.rand(), self.scaler.get_scale(), self.scheduler.get_last_lr(), self.loader.epoch)
+            ).encode()
+        )
         return found.hexdigest()
 
 
@@ -103,7 +107,9 @@ def killed(folder: str, kills: int, seed: int) -> tuple[str, int]:
     chance = random.Random(seed)
     done = 0
     while True:
-        process = subprocess.Popen([sys.executable, "-m", "tests.resuming", folder], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.resuming", folder], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent
+        )
         assert process.stdout is not None
         if done < kills:
             for _ in range(chance.randint(1, max(2, STEPS // kills))):

@@ -60,7 +60,18 @@ class Many(nn.Module):
     def forward(self, x, mask, scale=2.0):
         y = torch.where(mask, x.double() * scale, x.double()).to(torch.float16)
         best, place = x.max(1)
-        return y, x.T, x[1:], self.table, x, best, place, (x * 7).long() // (place[:, None] + 2), mask.any(0), (x.bfloat16() + 1).float()
+        return (
+            y,
+            x.T,
+            x[1:],
+            self.table,
+            x,
+            best,
+            place,
+            (x * 7).long() // (place[:, None] + 2),
+            mask.any(0),
+            (x.bfloat16() + 1).float(),
+        )
 
 
 def models() -> dict:

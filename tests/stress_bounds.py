@@ -108,7 +108,9 @@ class Chain:
         if "__setitem__" in text or self.rng.random() < (0.5 if self.grad else 0.9):
             return text
         # What fails when it is computed is caught, and its gradient asked for all the same (only lazily there is one).
-        return f"r{k} = {text}\ntry:\n    look(r{k})\nexcept Exception as e:\n    note(e, True)\nr{k}.sum().backward()\nlook(x.grad)"
+        return (
+            f"r{k} = {text}\ntry:\n    look(r{k})\nexcept Exception as e:\n    note(e, True)\nr{k}.sum().backward()\nlook(x.grad)"
+        )
 
     def number(self, usual: list[int]) -> int:
         return self.rng.choice(HOSTILE if self.rng.random() < self.wild else usual)

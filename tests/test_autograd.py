@@ -246,7 +246,12 @@ def test_post_accumulate_hooks():
     assert seen == [(True, 1), (True, 3)]
     with pytest.raises(RuntimeError, match="cannot be registered on non-leaf"):
         (x * 2).register_post_accumulate_grad_hook(print)
-    for returned, error in ((torch.ones_like(x), None), ((1, None), TypeError), (False, TypeError), (torch.ones(2, 2), RuntimeError)):
+    for returned, error in (
+        (torch.ones_like(x), None),
+        ((1, None), TypeError),
+        (False, TypeError),
+        (torch.ones(2, 2), RuntimeError),
+    ):
         with x.register_post_accumulate_grad_hook(lambda p, returned=returned: returned):
             if error is None:
                 x.sum().backward()
@@ -363,7 +368,6 @@ def test_hooks_of_saved_tensors_belong_to_their_thread():
     left.set()
     thread.join()
     assert len(packed["here"]) == 4
-
 
 
 # --- in-place writes -----------------------------------------------------------------------------------------
@@ -769,6 +773,10 @@ def test_warnings_are_not_the_rule():
 def test_writes_to_leaves_name_what_is_written_to():
     a = torch.ones(4, requires_grad=True)
     view_that_is_a_leaf = torch.ones(4).view(2, 2).requires_grad_()
-    for written, message in [(a, "^a leaf Variable"), (a[:2], "^a view of a leaf Variable"), (view_that_is_a_leaf, "^a view of a leaf Variable")]:
+    for written, message in [
+        (a, "^a leaf Variable"),
+        (a[:2], "^a view of a leaf Variable"),
+        (view_that_is_a_leaf, "^a view of a leaf Variable"),
+    ]:
         with pytest.raises(RuntimeError, match=message):
             written.add_(1)

@@ -214,6 +214,11 @@ def test_a_graph_is_folded(tmp_path):
 
 
 def test_a_graph_of_boxes_that_need_each_other():
-    back = [Node("x", "IO Node", [], None), Node("N/a/1", "aten::exp", ["x"], None), Node("N/b/2", "aten::exp", ["N/a/1"], None), Node("N/a/3", "aten::exp", ["N/b/2"], None)]
+    back = [
+        Node("x", "IO Node", [], None),
+        Node("N/a/1", "aten::exp", ["x"], None),
+        Node("N/b/2", "aten::exp", ["N/a/1"], None),
+        Node("N/a/3", "aten::exp", ["N/b/2"], None),
+    ]
     drawn = folded(back, [])
     assert [box.layer for box in drawn["boxes"]] == [0, 1, 2] and set(drawn["arrows"]) == {(0, 1), (1, 2), (2, 1)}

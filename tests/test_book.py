@@ -1,4 +1,5 @@
-"""The book says what is true: its programs run and print what it shows, its pictures are drawn of them, and both languages are in step."""
+"""The book says what is true: its programs run and print what it shows, its pictures are drawn of them, and both languages are in
+step."""
 
 from __future__ import annotations
 
@@ -19,7 +20,10 @@ PAGES = [BOOK / "index.md", *CHAPTERS, BOOK.parent / "performance.md", BOOK.pare
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=lambda p: p.stem)
 def test_chapter_runs(page: Path, tmp_path: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("FLAMBEAU_")} | {"PYTHONPATH": str(ROOT), "FLAMBEAU_LANG": "en"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FLAMBEAU_")} | {
+        "PYTHONPATH": str(ROOT),
+        "FLAMBEAU_LANG": "en",
+    }
     command = [sys.executable, "-W", "error", "-m", "tools.book", "--check", page.stem]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, ""), result.stdout + result.stderr

@@ -277,7 +277,9 @@ def test_kernels_of_indices_have_no_place_outside():
 @linux
 def test_chains_of_views_and_indices():
     """A short run of what ``python -m tests.stress_bounds --chains 200000`` does at length."""
-    done = subprocess.run([sys.executable, "-m", "tests.stress_bounds", "--chains", "60", "--seed", "9000"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.stress_bounds", "--chains", "60", "--seed", "9000"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -97,7 +97,9 @@ def test_command_tells_right_and_wrong(tmp_path: Path) -> None:
     (tmp_path / "answer.py").write_text("print('mine')\n" + solution.program.replace("samples * outputs", "samples"))
     bad = check("ch01", "answer.py", cwd=tmp_path)
     assert (bad.returncode, bad.stderr) == (1, "")
-    assert bad.stdout.splitlines()[1] == "mine" and "answer.py:2 (factor)" in bad.stdout and "over samples and outputs" in bad.stdout
+    assert (
+        bad.stdout.splitlines()[1] == "mine" and "answer.py:2 (factor)" in bad.stdout and "over samples and outputs" in bad.stdout
+    )
 
 
 def test_command_tells_errors_of_the_file(tmp_path: Path) -> None:

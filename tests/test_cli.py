@@ -12,13 +12,9 @@ from pathlib import Path
 import pytest
 
 
-def flambeau(
-    *words: str, cwd: Path | None = None, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
+def flambeau(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "flambeau", *words]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=240, cwd=cwd, env={**os.environ, **(env or {})}
-    )
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=cwd, env={**os.environ, **(env or {})})
 
 
 @pytest.fixture
@@ -55,9 +51,7 @@ def test_run_module(script, tmp_path: Path) -> None:
 
 
 def test_run_code() -> None:
-    assert flambeau("run", "-c", "import sys, torch; print(sys.argv, torch.ones(1).item())", "a").stdout == (
-        "['-c', 'a'] 1.0\n"
-    )
+    assert flambeau("run", "-c", "import sys, torch; print(sys.argv, torch.ones(1).item())", "a").stdout == ("['-c', 'a'] 1.0\n")
 
 
 def test_pickles_of_classes_of_the_script(script) -> None:

@@ -126,9 +126,7 @@ def test_a_missing_name_says_so() -> None:
         """
     ).splitlines()
     assert printed[0].startswith("module 'torch' has no attribute 'no_such_function': flambeau has no such name; ")
-    assert printed[1] == (
-        "module 'torch.nn' has no attribute 'Linaer': flambeau has no such name; did you mean 'Linear'?"
-    )
+    assert printed[1] == ("module 'torch.nn' has no attribute 'Linaer': flambeau has no such name; did you mean 'Linear'?")
 
 
 def test_a_missing_module_says_so() -> None:
@@ -286,7 +284,12 @@ def test_quantisation_under_all_its_names() -> None:
             print(torch.backends.quantized.engine)
         """
     )
-    names = ("nn.quantized.dynamic.modules.linear.Linear", "nn.quantized.dynamic.modules.rnn.LSTM", "nn.intrinsic.modules.fused.ConvReLU2d", "quantization.qconfig.QConfig")
+    names = (
+        "nn.quantized.dynamic.modules.linear.Linear",
+        "nn.quantized.dynamic.modules.rnn.LSTM",
+        "nn.intrinsic.modules.fused.ConvReLU2d",
+        "quantization.qconfig.QConfig",
+    )
     assert found.split("\n")[:-1] == [*[f"<class 'torch.ao.{name}'>" for name in names], "qnnpack"]
 
 

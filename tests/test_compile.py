@@ -69,7 +69,14 @@ def test_forms_of_calls():
     g = torch.compile(f)
     z = torch.ones(3)
     for _ in range(4):
-        for args, kwargs in [((x3,), {}), ((x3, 2.0), {}), ((x3, 2), {}), ((x3, 2, z, z), {}), ((x3,), {"flag": True, "z": z}), ((x3, True), {})]:
+        for args, kwargs in [
+            ((x3,), {}),
+            ((x3, 2.0), {}),
+            ((x3, 2), {}),
+            ((x3, 2, z, z), {}),
+            ((x3,), {"flag": True, "z": z}),
+            ((x3, True), {}),
+        ]:
             got, want = g(*args, **kwargs), f(*args, **kwargs)
             assert torch.equal(got[0], want[0]) and got[0].dtype is want[0].dtype and got[1] is want[1]
     assert captured(g) == 6
@@ -324,7 +331,12 @@ def test_class_attributes_and_methods_are_guarded(monkeypatch):
     net = Net()
     compiled = warmed(torch.compile(net), x3)
     assert captured(compiled) == 1
-    for name, value in [("gain", 3.0), ("helper", lambda self, x: x + 1), ("twice", property(lambda self: 0.5)), ("forward", lambda self, x: x)]:
+    for name, value in [
+        ("gain", 3.0),
+        ("helper", lambda self, x: x + 1),
+        ("twice", property(lambda self: 0.5)),
+        ("forward", lambda self, x: x),
+    ]:
         monkeypatch.setattr(Net, name, value)
         assert torch.equal(compiled(x3), net(x3))
     monkeypatch.undo()
@@ -904,7 +916,9 @@ def test_recurrent_layers_and_attention():
             x = (torch.arange(24.0).reshape(4, 2, 3) * (k + 1)).sin().requires_grad_()
             y, weights = h(x)
             y.backward()
-            seen.append([weights.tolist(), x.grad.tolist(), lstm.weight_hh_l1.grad.tolist(), attention.in_proj_weight.grad.tolist()])
+            seen.append(
+                [weights.tolist(), x.grad.tolist(), lstm.weight_hh_l1.grad.tolist(), attention.in_proj_weight.grad.tolist()]
+            )
             lstm.zero_grad(), attention.zero_grad()
         assert seen[0] == seen[1]
     assert captured(g) == 1

@@ -38,7 +38,12 @@ def test_a_function():
     x, y = torch.ones(2), torch.zeros(2)
     for _ in range(3):
         got = f(x, 2.0, (y, None))
-        assert got["sum"].tolist() == ((x * 2.0).sin()).tolist() and got["scale"] == 2.0 and got["pair"][0] is y and got["pair"][1] is None
+        assert (
+            got["sum"].tolist() == ((x * 2.0).sin()).tolist()
+            and got["scale"] == 2.0
+            and got["pair"][0] is y
+            and got["pair"][1] is None
+        )
     assert len(backend.graphs) == 1 and backend.calls == 3
     assert [n.target for n in backend.graphs[0].graph.nodes if n.op == "placeholder"] == ["L_x_", "L_pair_0_"]
     assert targets(backend.graphs[0]) == ["mul", "sin", "add"]
@@ -67,7 +72,9 @@ def test_a_module_trains_through_its_graph():
     assert plain.state_dict().keys() == other.state_dict().keys()
     for a, b in zip(plain.state_dict().values(), other.state_dict().values()):
         assert torch.equal(a, b)
-    assert len(backend.graphs) == 1 and backend.calls > 0  # it writes running statistics, so that the first calls are the program's own
+    assert (
+        len(backend.graphs) == 1 and backend.calls > 0
+    )  # it writes running statistics, so that the first calls are the program's own
     assert "L_self_modules_0_parameters_weight_" in backend.graphs[0].code
     compiled.eval()
     compiled(x)

@@ -1,4 +1,5 @@
-"""torch.__future__: casts of modules that keep, replace or exchange Parameters; and state dicts of spectral_norm that are older than its v."""
+"""torch.__future__: casts of modules that keep, replace or exchange Parameters; and state dicts of spectral_norm that are older
+than its v."""
 
 import pytest
 
@@ -43,7 +44,9 @@ def test_parameters_exchange_their_contents():
     other = nn.Linear(2, 1).double()
     own = other.weight
     other.load_state_dict(net.state_dict())
-    assert other.weight is own and own.tolist() == weight.tolist() and other.bias.tolist() == pytest.approx(bias) and own.requires_grad
+    assert (
+        other.weight is own and own.tolist() == weight.tolist() and other.bias.tolist() == pytest.approx(bias) and own.requires_grad
+    )
 
 
 def test_a_class_says_how_it_is_loaded():

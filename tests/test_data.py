@@ -188,9 +188,7 @@ def test_default_collate():
 
 @pytest.mark.parametrize("batch", [[None], [object()], [{1}], [np.array(["a"])]], ids=["None", "object", "set", "strings"])
 def test_what_cannot_be_collated(batch):
-    with pytest.raises(
-        TypeError, match="default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists"
-    ):
+    with pytest.raises(TypeError, match="default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists"):
         default_collate(batch)
 
 
@@ -202,9 +200,7 @@ def test_unequal_samples_cannot_be_collated():
 
 
 def test_default_convert():
-    converted = default_convert(
-        {"a": np.ones(2), "b": [np.float64(1), "x"], "c": (1, np.int64(2)), "d": np.array(["s"])}
-    )
+    converted = default_convert({"a": np.ones(2), "b": [np.float64(1), "x"], "c": (1, np.int64(2)), "d": np.array(["s"])})
     assert converted["a"].tolist() == [1, 1] and converted["b"][0].item() == 1 and converted["b"][1] == "x"
     assert type(converted["c"]) is list and type(converted["d"]) is np.ndarray
 
@@ -257,7 +253,9 @@ def test_getitems_is_preferred():
     assert list(DataLoader(Batched(), batch_size=2, collate_fn=list)) == [[("many", 0), ("many", 1)]]
 
 
-@pytest.mark.parametrize("wrap", [lambda d: d, lambda d: Subset(d, [5, 3, -1, 0, 3]), lambda d: Subset(Subset(d, range(1, 7)), [4, 0])])
+@pytest.mark.parametrize(
+    "wrap", [lambda d: d, lambda d: Subset(d, [5, 3, -1, 0, 3]), lambda d: Subset(Subset(d, range(1, 7)), [4, 0])]
+)
 def test_batches_of_tensors_are_what_their_samples_make(wrap):
     """Taken from each tensor in one step, unless somebody else has a say."""
     x, half = torch.randn(8, 2, 3), torch.randn(8).to(torch.bfloat16)

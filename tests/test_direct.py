@@ -35,7 +35,10 @@ class Program:
             "n": draw.integers(-8, 8, 7),
             "m": draw.integers(0, 2, 6).astype(bool),
         }
-        self.tensors = {name: torch.from_numpy(a.copy()) + 0 if a.dtype != bool else torch.from_numpy(a.copy()) for name, a in self.arrays.items()}
+        self.tensors = {
+            name: torch.from_numpy(a.copy()) + 0 if a.dtype != bool else torch.from_numpy(a.copy())
+            for name, a in self.arrays.items()
+        }
         for name, t in list(self.tensors.items()):
             if self.rng.random() < 0.7:
                 t.sum().item()

@@ -159,7 +159,12 @@ def test_the_last_user_of_a_file_deletes_it(tmp_path):
 
 
 def test_names_of_backends():
-    assert dist.Backend("GLOO") == dist.Backend.default_device_backend_map["cpu"] == dist.get_default_backend_for_device("cpu") == "gloo"
+    assert (
+        dist.Backend("GLOO")
+        == dist.Backend.default_device_backend_map["cpu"]
+        == dist.get_default_backend_for_device("cpu")
+        == "gloo"
+    )
     assert all(dist.is_backend_available(name) for name in dist.Backend.backend_capability)
 
 

@@ -86,7 +86,11 @@ def compressed(rank, size, url):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=url, rank=rank, world_size=size)
     results = []
-    for hook, approximation in ((powerSGD_hook.powerSGD_hook, 1), (powerSGD_hook.powerSGD_hook, 3), (powerSGD_hook.batched_powerSGD_hook, 3)):
+    for hook, approximation in (
+        (powerSGD_hook.powerSGD_hook, 1),
+        (powerSGD_hook.powerSGD_hook, 3),
+        (powerSGD_hook.batched_powerSGD_hook, 3),
+    ):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 25))
         x, y = torch.randn(6, 20)[rank::size], torch.randn(6, 25)[rank::size]

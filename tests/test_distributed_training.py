@@ -56,7 +56,13 @@ def trained(rank, size, url):
     begin(rank, size, url)
     x, y = (t[share(rank, size)] for t in data())
     results = []
-    for settings in ({}, {"gradient_as_bucket_view": True}, {"bucket_cap_mb": 1e-4}, {"static_graph": True}, {"find_unused_parameters": True}):
+    for settings in (
+        {},
+        {"gradient_as_bucket_view": True},
+        {"bucket_cap_mb": 1e-4},
+        {"static_graph": True},
+        {"find_unused_parameters": True},
+    ):
         model = net()
         if rank:  # all begin with the weights of the first
             nn.init.zeros_(model[0].weight)
@@ -133,7 +139,12 @@ def hooked(rank, size, url):
     begin(rank, size, url)
     x, y = (t[share(rank, size)] for t in data())
     grads = []
-    for hook in (default_hooks.allreduce_hook, default_hooks.fp16_compress_hook, default_hooks.bf16_compress_wrapper(default_hooks.allreduce_hook), None):
+    for hook in (
+        default_hooks.allreduce_hook,
+        default_hooks.fp16_compress_hook,
+        default_hooks.bf16_compress_wrapper(default_hooks.allreduce_hook),
+        None,
+    ):
         model = DistributedDataParallel(net())
         if hook is not None:
             model.register_comm_hook(None, hook)
@@ -235,7 +246,12 @@ class Counts(nn.Module):
 def in_other_ways(rank, size, url):
     begin(rank, size, url)
     begun = []
-    for settings in ({}, {"forward_sync_buffers": False}, {"broadcast_buffers": False}, {"broadcast_buffers": True, "forward_sync_buffers": False}):
+    for settings in (
+        {},
+        {"forward_sync_buffers": False},
+        {"broadcast_buffers": False},
+        {"broadcast_buffers": True, "forward_sync_buffers": False},
+    ):
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             model = DistributedDataParallel(Counts(rank), **settings)

@@ -109,7 +109,9 @@ def test_gradients_flow_through_samples():
     assert not D.Normal(loc, scale).sample().requires_grad
 
 
-@pytest.mark.parametrize("make", [lambda a: D.Gamma(a, a), lambda a: D.Beta(a, a), lambda a: D.Dirichlet(a), lambda a: D.StudentT(a)])
+@pytest.mark.parametrize(
+    "make", [lambda a: D.Gamma(a, a), lambda a: D.Beta(a, a), lambda a: D.Dirichlet(a), lambda a: D.StudentT(a)]
+)
 def test_gradients_of_rejection_samplers(make):
     a = t(1.5, 2.5).requires_grad_()
     make(a).rsample((50,)).pow(2).sum().backward()
@@ -202,7 +204,13 @@ def test_validation_can_be_switched_off():
 
 def test_transforms_invert():
     x = torch.linspace(-2, 2, 9, dtype=torch.float64)
-    for transform in (D.ExpTransform(), D.SigmoidTransform(), D.TanhTransform(), D.SoftplusTransform(), D.AffineTransform(1.0, -2.0)):
+    for transform in (
+        D.ExpTransform(),
+        D.SigmoidTransform(),
+        D.TanhTransform(),
+        D.SoftplusTransform(),
+        D.AffineTransform(1.0, -2.0),
+    ):
         y = transform(x)
         torch.testing.assert_close(transform.inv(y), x)
         leaf = x.clone().requires_grad_()

@@ -49,7 +49,12 @@ def test_code_of_page_runs(page: Path, tmp_path: Path) -> None:
     assert len(code_blocks(page, "python")) == blocks, "code that is not found would pass"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FLAMBEAU_")}
     # Compiled on first sight: whether a second one is worth it would depend on how fast the machine is.
-    environment |= {"FLAMBEAU_COMPILE": "1", "FLAMBEAU_COMPILE_AFTER": "0", "FLAMBEAU_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment |= {
+        "FLAMBEAU_COMPILE": "1",
+        "FLAMBEAU_COMPILE_AFTER": "0",
+        "FLAMBEAU_CACHE_DIR": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+    }
     command = [sys.executable, "-W", "error", __file__, str(page)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, ""), result.stdout + result.stderr
@@ -112,7 +117,11 @@ if __name__ == "__main__":
 
 def test_every_variable_of_the_environment_is_in_the_table():
     told = set(re.findall(r"^\| `(FLAMBEAU_\w+)` \|", (ROOT / "docs/debugging.md").read_text(), re.MULTILINE))
-    read = {name for path in (*ROOT.glob("flambeau/**/*.py"), *ROOT.glob("*.py")) for name in re.findall(r"[\"'](FLAMBEAU_[A-Z_]+)[\"']", path.read_text())}
+    read = {
+        name
+        for path in (*ROOT.glob("flambeau/**/*.py"), *ROOT.glob("*.py"))
+        for name in re.findall(r"[\"'](FLAMBEAU_[A-Z_]+)[\"']", path.read_text())
+    }
     assert told == read
 
 

@@ -58,7 +58,9 @@ def test_is_silent_about_what_is_right(name, number, program, monkeypatch) -> No
     assert result["found"] == []
 
 
-@pytest.mark.parametrize("script", [s for s in LADDER if "nn_" in s.stem or "dynamic" in s.stem or "autograd" in s.stem], ids=lambda s: s.stem)
+@pytest.mark.parametrize(
+    "script", [s for s in LADDER if "nn_" in s.stem or "dynamic" in s.stem or "autograd" in s.stem], ids=lambda s: s.stem
+)
 def test_is_silent_about_the_ladder(script) -> None:
     done = python("-m", "flambeau", "doctor", script)
     assert (done.returncode, done.stderr) == (0, "")

@@ -159,7 +159,9 @@ def test_integers_by_zero():
 
 
 @pytest.mark.parametrize("pending", [False, True])
-@pytest.mark.parametrize("f", [torch.floor_divide, torch.remainder, torch.fmod, lambda a, b: torch.div(a, b, rounding_mode="trunc")])
+@pytest.mark.parametrize(
+    "f", [torch.floor_divide, torch.remainder, torch.fmod, lambda a, b: torch.div(a, b, rounding_mode="trunc")]
+)
 def test_integers_by_zero_after_many_by_others(f, pending):
     """Calls that repeat are not looked at in full, but their divisors are."""
     a = torch.tensor([7, -7])

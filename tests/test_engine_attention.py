@@ -87,7 +87,10 @@ def arrays(rng, shape, dtype, packed=True):
     """Queries, keys, values and a gradient of the result, as parts of packed projections or each on its own."""
     batch, heads, queries, keys, width, depth = shape
     if not packed:
-        return [rng.standard_normal((batch, heads, *s)).astype(dtype.np) for s in ((queries, width), (keys, width), (keys, depth), (queries, depth))]
+        return [
+            rng.standard_normal((batch, heads, *s)).astype(dtype.np)
+            for s in ((queries, width), (keys, width), (keys, depth), (queries, depth))
+        ]
     projected = rng.standard_normal((batch, max(queries, keys), heads * (2 * width + depth))).astype(dtype.np)
     q = heads_of(projected, 0, heads, width)[:, :, :queries]
     k = heads_of(projected, heads * width, heads, width)[:, :, :keys]

@@ -224,7 +224,13 @@ def test_garbage_that_this_user_stored_is_not_executed(tmp_path):
     rng = np.random.default_rng(0)
     lengths = [0, 1, 4, 63, 64, *rng.integers(0, len(code), 20).tolist()]
     cut = [code[:n] for n in lengths]
-    for garbage in [*cut, *[rng.bytes(n) for n in lengths], *[code[:4] + rng.bytes(n) for n in lengths], code + b"x", bytes(len(code))]:
+    for garbage in [
+        *cut,
+        *[rng.bytes(n) for n in lengths],
+        *[code[:4] + rng.bytes(n) for n in lengths],
+        code + b"x",
+        bytes(len(code)),
+    ]:
         session.disk.store(entry.stem, garbage)
         again = new_session(tmp_path)
         check_square(20, again)

@@ -119,10 +119,7 @@ def operands(case: Case, dtype, last: bool = False):
     """x, w, dy; with ``last`` the channels of images lie next to each other."""
     rng = np.random.default_rng(0)
     rows, columns, _ = windows(case)
-    x, dy = (
-        rng.standard_normal(s).astype(dtype)
-        for s in ((case.n, case.c, case.h, case.w), (case.n, case.o, rows, columns))
-    )
+    x, dy = (rng.standard_normal(s).astype(dtype) for s in ((case.n, case.c, case.h, case.w), (case.n, case.o, rows, columns)))
     w = rng.standard_normal((case.o, case.c // case.groups, *case.kernel)).astype(dtype)
     if last:
         x, dy = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, dy))

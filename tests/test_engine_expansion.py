@@ -101,9 +101,7 @@ def test_samples(name, dtype, monkeypatch):
             torch.manual_seed(0)
             sample = op.samples(Make(dtype=dtype))[k]
             leaves = [
-                x
-                for x in (*sample.args, *sample.kwargs.values())
-                if isinstance(x, torch.Tensor) and x.requires_grad and x.is_leaf
+                x for x in (*sample.args, *sample.kwargs.values()) if isinstance(x, torch.Tensor) and x.requires_grad and x.is_leaf
             ]
             try:
                 made = [t for t in flat(op.function(*sample.args, **sample.kwargs)) if not t.dtype.is_complex]

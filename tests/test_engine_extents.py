@@ -67,7 +67,10 @@ def test_loops_are_computed(part):
     chosen = [loop for loop in loops(EXTENTS, 20_000) if 1 in loop.shape]
     for loop in chosen[part::24]:
         rng = seeded("extents", loop)
-        arrays = [rng.integers(-8, 9, 1 + sum(s * (n - 1) for s, n in zip(a.strides, loop.shape))).astype(np.float32) / 8 for a in loop.inputs]
+        arrays = [
+            rng.integers(-8, 9, 1 + sum(s * (n - 1) for s, n in zip(a.strides, loop.shape))).astype(np.float32) / 8
+            for a in loop.inputs
+        ]
         check(loop, arrays, rtol=1e-5, atol=1e-5)
 
 
@@ -122,7 +125,11 @@ def recurrent(x):
     yield net(x)[0].square().sum()
 
 
-CASES = [(reductions, s) for s in shapes(2) + shapes(3)] + [(movements, s) for s in shapes(2)] + [(layers, s) for s in shapes(2) + shapes(3)]
+CASES = (
+    [(reductions, s) for s in shapes(2) + shapes(3)]
+    + [(movements, s) for s in shapes(2)]
+    + [(layers, s) for s in shapes(2) + shapes(3)]
+)
 CASES += [(recurrent, s) for s in [(1, 3, 1), (3, 1, 1), (1, 1, 3), (1, 300, 1), (300, 1, 2), (1, 1, 300)]]
 
 

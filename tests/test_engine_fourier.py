@@ -12,7 +12,9 @@ from flambeau.core import config, dtypes
 from flambeau.engine.cpu import compiler, fourier
 from flambeau.engine.cpu.specs import FourierSpec
 
-sizes = st.lists(st.sampled_from([1, 2, 3, 4, 5, 6, 8, 9, 16, 17, 20, 22, 33, 39]), min_size=1, max_size=4).filter(lambda s: np.prod(s) < 20_000)
+sizes = st.lists(st.sampled_from([1, 2, 3, 4, 5, 6, 8, 9, 16, 17, 20, 22, 33, 39]), min_size=1, max_size=4).filter(
+    lambda s: np.prod(s) < 20_000
+)
 LAID_OUT = {
     "whole": lambda x: x * 1,
     "turned": lambda x: (x * 1).movedim(0, -1).contiguous().movedim(-1, 0),
@@ -37,7 +39,11 @@ def test_agree(precise, shape, norm, view, data):
         leaf = torch.tensor(real, requires_grad=True)
         spectrum = torch.fft.rfftn(leaf, dim=dims, norm=norm)
         (spectrum.real * spectrum.imag.cos()).sum().backward()
-        made = torch.fft.fftn(z, dim=dims, norm=norm), torch.fft.ifftn(z, dim=dims, norm=norm), torch.fft.rfftn(x, dim=dims, norm=norm)
+        made = (
+            torch.fft.fftn(z, dim=dims, norm=norm),
+            torch.fft.ifftn(z, dim=dims, norm=norm),
+            torch.fft.rfftn(x, dim=dims, norm=norm),
+        )
         return [t.numpy().copy() for t in (*made, torch.fft.irfftn(z, half, dim=dims, norm=norm), leaf.grad)]
 
     before = config.compiled, config.compile_after

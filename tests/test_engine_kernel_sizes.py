@@ -17,7 +17,11 @@ def functions(x):
 
 
 PROGRAMS = {
-    "a transposed convolution, kernel 64": (lambda x, w: F.conv_transpose2d(x, w, stride=32, padding=16), (1, 3, 3, 3), (3, 3, 64, 64)),
+    "a transposed convolution, kernel 64": (
+        lambda x, w: F.conv_transpose2d(x, w, stride=32, padding=16),
+        (1, 3, 3, 3),
+        (3, 3, 64, 64),
+    ),
     "a convolution, kernel 31": (lambda x, w: F.conv2d(x, w, padding=15), (1, 2, 16, 16), (3, 2, 31, 31)),
     "a convolution, stride 32": (lambda x, w: F.conv2d(x, w, stride=32), (1, 2, 96, 96), (3, 2, 64, 64)),
     "a dilated convolution": (lambda x, w: F.conv2d(x, w, stride=17, dilation=5), (1, 3, 70, 70), (4, 3, 9, 9)),
@@ -31,7 +35,11 @@ PROGRAMS = {
     "many tensors added up": (lambda *x: sum(x), *[(33,)] * 100),
     "many functions": (functions, (100,)),
     "many powers": (lambda x: sum((x.abs() + 0.1) ** (k + 0.37) for k in range(1, 20)), (100,)),
-    "samples on a grid": (lambda x, g: F.grid_sample(x, g, padding_mode="reflection", align_corners=False), (1, 2, 3, 4, 5), (1, 2, 2, 2, 3)),
+    "samples on a grid": (
+        lambda x, g: F.grid_sample(x, g, padding_mode="reflection", align_corners=False),
+        (1, 2, 3, 4, 5),
+        (1, 2, 2, 2, 3),
+    ),
     "a wide recurrent layer": (lambda x: torch.nn.LSTM(200, 200)(x)[0], (3, 2, 200)),
 }
 

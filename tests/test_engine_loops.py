@@ -390,9 +390,7 @@ SHAPES = [
 def kept_strides(shape, reduce):
     """Contiguous strides of a result with one value a row."""
     axes = range(len(shape) - reduce, len(shape)) if reduce > 0 else range(-reduce)
-    return tuple(
-        0 if d in axes else s for d, s in enumerate(contiguous([1 if d in axes else n for d, n in enumerate(shape)]))
-    )
+    return tuple(0 if d in axes else s for d, s in enumerate(contiguous([1 if d in axes else n for d, n in enumerate(shape)])))
 
 
 @pytest.mark.parametrize("case", SHAPES, ids=str)
@@ -481,9 +479,7 @@ def test_layer_norm(session, shape, dtype):
     mean = b("div", b("sum", x), count)
     centred = b("sub", x, mean)
     variance = b("div", b("sum", b("mul", centred, centred)), count)
-    scale = b(
-        "div", b("const", dtype=dtype, const=1.0), b("sqrt", b("add", variance, b("const", dtype=dtype, const=1e-5)))
-    )
+    scale = b("div", b("const", dtype=dtype, const=1.0), b("sqrt", b("add", variance, b("const", dtype=dtype, const=1e-5))))
     y = b("add", b("mul", b("mul", centred, scale), w), c)
     full, row, column = Access(dtype, (n, 1)), Access(dtype, (1, 0)), Access(dtype, (0, 1))
     loop = Loop(shape, 1, (full, column, column), (), tuple(b.instrs), ((y, full), (mean, row), (scale, row)))
@@ -597,9 +593,7 @@ def random_loop(rng):
     values.append(b("const", dtype=dtype, const=1.25))
     for _ in range(rng.integers(1, 8)):
         x, y = (int(v) for v in rng.choice(values, 2))
-        op = rng.choice(
-            ["add", "max", "min", "abs", "select", "square root", "mean", "greatest", "least", "exp", "div"]
-        )
+        op = rng.choice(["add", "max", "min", "abs", "select", "square root", "mean", "greatest", "least", "exp", "div"])
         if op == "select":
             value = b("select", b("lt", x, y, dtype=boolean), x, y)
         elif op == "square root":

@@ -335,7 +335,19 @@ def test_scatter_reduce(dtype, reduce, shape, count, dim, include_self, rows):
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.float64, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("shape", [(1,), (3,), (15,), (16,), (17,), (33,), (65,), (3, 5), (3, 17), (2, 3, 64), (5, 1), (9, 130), (70000,)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1,), (3,), (15,), (16,), (17,), (33,), (65,), (3, 5), (3, 17), (2, 3, 64), (5, 1), (9, 130), (70000,)], ids=str
+)
 def test_reading_backwards(monkeypatch, shape, dtype):
     x = (torch.arange(int(np.prod(shape))) % 251).reshape(shape).to(dtype)
-    check(monkeypatch, lambda x: (x.flip(-1), x.flip(0), x.flip(list(range(x.dim()))), x.transpose(0, -1).flip(0), x[..., x.shape[-1] // 2 :].flip(-1)), x)
+    check(
+        monkeypatch,
+        lambda x: (
+            x.flip(-1),
+            x.flip(0),
+            x.flip(list(range(x.dim()))),
+            x.transpose(0, -1).flip(0),
+            x[..., x.shape[-1] // 2 :].flip(-1),
+        ),
+        x,
+    )

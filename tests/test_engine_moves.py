@@ -131,7 +131,13 @@ class Case:
         if fills:
             given = self.dtype in GIVEN and rng.random() < 0.5
             self.numbers |= given
-            constant = None if given else 1.0 if self.dtype is D.bool else float(rng.integers(0, 100)) + (0.5 if self.dtype.is_floating_point else 0)
+            constant = (
+                None
+                if given
+                else 1.0
+                if self.dtype is D.bool
+                else float(rng.integers(0, 100)) + (0.5 if self.dtype.is_floating_point else 0)
+            )
             return Move(-1, shape, (0, starts[1]), strides, lookups, False, "", constant)
         self.values.append(self.elements(sizes[0]))
         return Move(len(self.values) - 1, shape, starts, strides, lookups, len(lookups) if reads else 0, self.fold)
@@ -195,7 +201,9 @@ def test_random_scans(seed):
     shape = tuple([int(n) for n in rng.choice([1, 2, 3, 5, 17, 64], rng.integers(1, 5))])
     product, dim = bool(rng.random() < 0.5), int(rng.integers(len(shape)))
     x = rng.choice([-2.0, -1.0, -0.0, 0.5, 1.0, 1.5], tuple([2 * n for n in shape])).astype(dtype.np)
-    x = x[tuple([slice(None, None, 2) if rng.random() < 0.3 else slice(0, n) for n in shape])].transpose(rng.permutation(len(shape)))
+    x = x[tuple([slice(None, None, 2) if rng.random() < 0.3 else slice(0, n) for n in shape])].transpose(
+        rng.permutation(len(shape))
+    )
     dim = dim % x.ndim
     if rng.random() < 0.3:
         x = np.ascontiguousarray(x)
@@ -219,7 +227,9 @@ def test_few_kernels_serve_all_sizes():
         rows, n, w = (int(n) for n in rng.integers(1, 200, 3))
         lookup = Lookup(1, D.int64, (1, 0), rows, w, False)
         yield MovementSpec(D.float32, n * w, 2, "", (Move(0, (n, w), (0, 0), ((0, 1), (w, 1)), (lookup,), reads=1),), True)
-        yield MovementSpec(D.float32, rows * w, 2, "zeros", (Move(0, (n, w), (0, 0), ((w, 1), (0, 1)), (lookup,), fold="add"),), True)
+        yield MovementSpec(
+            D.float32, rows * w, 2, "zeros", (Move(0, (n, w), (0, 0), ((w, 1), (0, 1)), (lookup,), fold="add"),), True
+        )
         k = int(rng.integers(1, 80))
         moves = tuple([Move(i, (n, w), (0, i * w), ((w, 1), (k * w, 1))) for i in range(k)])
         yield MovementSpec(D.float32, n * w * k, k, "", moves)

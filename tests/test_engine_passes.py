@@ -36,7 +36,9 @@ def program(rows: int = 5) -> list[float]:
 
 def test_the_list_can_be_printed():
     text = "\n".join(map(str, PIPELINE))
-    assert text.splitlines()[0] == "templates             a trace without its values; who reads through a view reads with its strides"
+    assert (
+        text.splitlines()[0] == "templates             a trace without its values; who reads through a view reads with its strides"
+    )
     assert len({p.name for p in PIPELINE}) == len(PIPELINE) == len(text.splitlines())
 
 

@@ -176,7 +176,9 @@ def test_tables_are_bounded(monkeypatch):
         step(1)  # one that is used all the time
         assert len(plans.plans) <= 4 and sum(len(kept) for _, kept in plans.seen) <= 20
         assert len(signatures.structures) < 20 and len(signatures.kinds) < 60
-    assert any(key for key, plan in plans.plans.items() if plan.lowered.slot_shapes and tuple(plan.lowered.slot_shapes[0][0]) == (1,))
+    assert any(
+        key for key, plan in plans.plans.items() if plan.lowered.slot_shapes and tuple(plan.lowered.slot_shapes[0][0]) == (1,)
+    )
     stats = torch.engine_stats()
     assert stats["hits"] + stats["misses"] == hits + 19
 
@@ -193,7 +195,9 @@ def test_a_trace_that_cannot_be_compiled_is_interpreted(monkeypatch, capsys):
     monkeypatch.setattr(config, "strict", False)
     monkeypatch.setattr(config, "log", frozenset(["plan"]))
 
-    monkeypatch.setattr("flambeau.engine.lowered.Grouper", None)  # a bug of the engine's own, and not an error that came from outside
+    monkeypatch.setattr(
+        "flambeau.engine.lowered.Grouper", None
+    )  # a bug of the engine's own, and not an error that came from outside
     assert [step() for _ in range(4)] == [9.0] * 4
     assert capsys.readouterr().err.count("is not compiled: TypeError") == 1
     assert torch.engine_stats()["misses"] == 4
@@ -330,7 +334,9 @@ def test_steps_out_of_order(plan):
 def test_memory_that_is_written_too_early(plan):
     """A step that runs once more after the update: it reads what is no longer there."""
     verify.verify_targets(plan.lowered)
-    k, slot = next((k, ~s) for k, step in enumerate(plan.steps) for s, _ in step.arguments if s is not None and ~s in plan.in_place.values())
+    k, slot = next(
+        (k, ~s) for k, step in enumerate(plan.steps) for s, _ in step.arguments if s is not None and ~s in plan.in_place.values()
+    )
     plan.groups.append(plan.groups[k])
     plan.steps.append(plan.steps[k])
     with pytest.raises(verify.BrokenPlan, match=f"reads leaf {slot}, whose memory holds"):

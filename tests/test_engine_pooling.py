@@ -228,14 +228,22 @@ def test_sizes_need_no_kernels(last):
         return BinSpec(part, dtypes.float32, (n, c), size, outputs, (c * h * w, 1, w * c, c) if last else (c * h * w, h * w, w, 1))
 
     # One for planes as narrow as a vector and one for others, times two where sizes decide about borders.
-    for part, *case in (("max", 2, 2, 0, False), ("max", 3, 2, 1, False), ("mean", 2, 2, 0, False), ("mean", 3, 1, 1, False, False)):
+    for part, *case in (
+        ("max", 2, 2, 0, False),
+        ("max", 3, 2, 1, False),
+        ("mean", 2, 2, 0, False),
+        ("mean", 3, 1, 1, False, False),
+    ):
         assert many(50, lambda: plane(part, *case)) <= 2  # noqa: B023
         if part == "mean":
             assert many(50, lambda: plane("mean gradient", *case)) <= 2  # noqa: B023
     assert many(50, lambda: plane("max", 3, 2, 0, True)) <= 8
     for part in ("max", "mean", "mean gradient"):
         assert many(50, lambda: bins(part)) <= 5  # noqa: B023
-    assert many(50, lambda: ScatterSpec(dtypes.float32, (3, 4), *(n := rng.integers(2, 99, 2).tolist())[:1], tuple(n), (99, 9, 5, 1))) == 1
+    assert (
+        many(50, lambda: ScatterSpec(dtypes.float32, (3, 4), *(n := rng.integers(2, 99, 2).tolist())[:1], tuple(n), (99, 9, 5, 1)))
+        == 1
+    )
 
 
 # --- in plans ----------------------------------------------------------------------------------------------------------

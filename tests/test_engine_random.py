@@ -74,9 +74,7 @@ def use(monkeypatch):
 
     def choose(session):
         monkeypatch.setattr(native, "provide", None)
-        monkeypatch.setattr(
-            native, "kernels", {} if session is None else {name: kernel(name, session) for name in KERNELS}
-        )
+        monkeypatch.setattr(native, "kernels", {} if session is None else {name: kernel(name, session) for name in KERNELS})
 
     return choose
 
@@ -103,9 +101,7 @@ def test_draws_are_those_of_numpy(session, use, draw):
     np.testing.assert_array_equal(*states)
 
 
-@pytest.mark.parametrize(
-    "name", ["words", "longs", "doubles", "uniform", "normal", "integers", "bernoulli", "permutation"]
-)
+@pytest.mark.parametrize("name", ["words", "longs", "doubles", "uniform", "normal", "integers", "bernoulli", "permutation"])
 def test_many_draws(session, use, name):
     g, other = Generator().manual_seed(1), Generator().manual_seed(1)
     use(session)

@@ -112,9 +112,7 @@ def test_training_compiled_as_at_once(monkeypatch, mode, packed):
         for _ in range(4):
             given = x
             if packed:
-                given = torch.nn.utils.rnn.pack_padded_sequence(
-                    x, torch.tensor([6, 2, 5, 5]), True, enforce_sorted=False
-                )
+                given = torch.nn.utils.rnn.pack_padded_sequence(x, torch.tensor([6, 2, 5, 5]), True, enforce_sorted=False)
             out, _ = layer(given)
             loss = ((out.data if packed else out) ** 2).mean()
             optimizer.zero_grad()

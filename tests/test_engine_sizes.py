@@ -23,7 +23,12 @@ def compiled(monkeypatch):
 def net():
     torch.manual_seed(0)
     model = torch.nn.Sequential(
-        torch.nn.Linear(20, 33), torch.nn.GELU(), torch.nn.LayerNorm(33), torch.nn.Linear(33, 17), torch.nn.ReLU(), torch.nn.Linear(17, 5)
+        torch.nn.Linear(20, 33),
+        torch.nn.GELU(),
+        torch.nn.LayerNorm(33),
+        torch.nn.Linear(33, 17),
+        torch.nn.ReLU(),
+        torch.nn.Linear(17, 5),
     )
     return model, torch.optim.AdamW(model.parameters(), 1e-2)
 

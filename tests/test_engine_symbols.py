@@ -145,7 +145,9 @@ MODELS = {
     ),
     "pools": (Pooling, images, [(2, 8), (3, 21), (1, 9), (4, 40), (2, 6), (5, 33), (2, 17), (3, 30)]),
     "convolutions": (
-        lambda: nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3)),
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3)
+        ),
         images,
         [(2, 8), (3, 10), (1, 9), (4, 12), (2, 6)],
     ),
@@ -161,7 +163,9 @@ def test_steps_of_many_sizes(name, fresh):
     assert fitted() - before >= len(sizes) - 2
 
 
-OPS = [op for op in registry.values() if op.samples is not None and op.kernel is not None and (op.lower or op.expand) and not op.eager]
+OPS = [
+    op for op in registry.values() if op.samples is not None and op.kernel is not None and (op.lower or op.expand) and not op.eager
+]
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)

@@ -103,9 +103,7 @@ def test_same_bits(team, name):
         np.testing.assert_array_equal(results[0][1], x * x)
     else:
         axis = 0 if loop.reduce < 0 else -1
-        np.testing.assert_allclose(
-            got[:size], exact.sum(axis).ravel(), rtol=1e-5, atol=2e-7 * np.abs(exact).sum(axis).max()
-        )
+        np.testing.assert_allclose(got[:size], exact.sum(axis).ravel(), rtol=1e-5, atol=2e-7 * np.abs(exact).sum(axis).max())
     assert (got[size:] == -1).all()
 
 

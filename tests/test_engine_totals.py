@@ -143,7 +143,15 @@ def test_empty(shape):
     x = b("input", dtype=f32, const=0)
     row, total = b("sum", x), b("total", x)
     places = Access(f32, (4, 0, 1))
-    loop = Loop(shape, 1, (Access(f32, (3 * shape[2], shape[2], 1)),), (), tuple(b.instrs), ((total, places), (row, Access(f32, (3, 1, 0)))), 1)
+    loop = Loop(
+        shape,
+        1,
+        (Access(f32, (3 * shape[2], shape[2], 1)),),
+        (),
+        tuple(b.instrs),
+        ((total, places), (row, Access(f32, (3, 1, 0)))),
+        1,
+    )
     check(loop, [np.ones(1, np.float32)])
 
 
@@ -271,9 +279,7 @@ def test_sums_of_many_rows_are_accurate(monkeypatch):
     np.testing.assert_allclose(total, exact, rtol=4 * 2.0**-24)
 
 
-@pytest.mark.parametrize(
-    "rows, size", [(15, None), (16, 8), (1021, None), (1024, 64), (300, 15), (128, 8), (998, None)]
-)
+@pytest.mark.parametrize("rows, size", [(15, None), (16, 8), (1021, None), (1024, 64), (300, 15), (128, 8), (998, None)])
 def test_sizes_of_blocks(rows, size, monkeypatch):
     """Equal ones, of as many rows as is good; where there is no such number, sums are loops of their own."""
     x = torch.randn(rows, 24)

@@ -68,9 +68,7 @@ def grads_of(params, t):
 def trained(name, options, dtype=torch.float32, steps=8):
     """Parameters and state after steps whose learning rate changes each time."""
     rng = np.random.default_rng(0)
-    params = [
-        torch.nn.Parameter(torch.tensor(rng.standard_normal(s), dtype=dtype)) for s in ((3, 5), (), (0, 2), (70,))
-    ]
+    params = [torch.nn.Parameter(torch.tensor(rng.standard_normal(s), dtype=dtype)) for s in ((3, 5), (), (0, 2), (70,))]
     optimizer = getattr(torch.optim, name)(params, **options)
     for t in range(1, steps + 1):
         optimizer.param_groups[0]["lr"] = 0.1 / t
@@ -337,15 +335,11 @@ def test_vector_norms(mode, each, ord):
             if dim is None or dim == (0, 1, 2):
                 expected = np.linalg.norm(x.reshape(-1), ord)
             else:
-                rows = (
-                    np.moveaxis(x, (0, 2), (0, 1)).reshape(15, 4) if dim == 1 else x.transpose(1, 0, 2).reshape(4, 15)
-                )
+                rows = np.moveaxis(x, (0, 2), (0, 1)).reshape(15, 4) if dim == 1 else x.transpose(1, 0, 2).reshape(4, 15)
                 expected = np.linalg.norm(rows, ord, axis=1).reshape((3, 5) if dim == 1 else (4,))
             np.testing.assert_allclose(torch.linalg.vector_norm(t, ord, dim).numpy(), expected, rtol=1e-12)
         low = torch.tensor(x, dtype=torch.float32)
-        np.testing.assert_allclose(
-            torch.linalg.vector_norm(low, ord, 2).numpy(), np.linalg.norm(x, ord, axis=2), rtol=1e-5
-        )
+        np.testing.assert_allclose(torch.linalg.vector_norm(low, ord, 2).numpy(), np.linalg.norm(x, ord, axis=2), rtol=1e-5)
 
 
 @pytest.mark.parametrize("each", MODES)

@@ -76,9 +76,7 @@ MOST = {
 def test_float32(session, op):
     """Every 8191st of all float32 numbers, the infinities and NaNs too, and all the ones around some places."""
     bits = np.arange(0, 1 << 32, 8191, dtype=np.uint64).astype(np.uint32)
-    around = np.array([0.0, 0.25, 0.5, 0.6931472, 1.0, 2.0, np.pi / 2, 4.0, 88.7, 89.0, 103.9], np.float32).view(
-        np.uint32
-    )
+    around = np.array([0.0, 0.25, 0.5, 0.6931472, 1.0, 2.0, np.pi / 2, 4.0, 88.7, 89.0, 103.9], np.float32).view(np.uint32)
     near = (around[:, None] + np.arange(-200, 200, dtype=np.int64)).astype(np.uint32).ravel()
     x = np.concatenate([bits, near, near ^ np.uint32(1 << 31)]).view(np.float32)
     if op == "erf":
@@ -198,6 +196,4 @@ def test_pow_float64(session):
         exact = [mpmath.power(mpmath.mpf(float(a)), mpmath.mpf(float(b))) for a, b in zip(x, y)]
         error = [distance(mpmath, e, float(r)) for e, r in zip(exact, got)]
     worst = int(np.argmax(error))
-    assert error[worst] <= MOST["pow"], (
-        f"{x[worst]!r} ** {y[worst]!r} = {got[worst]!r} is off by {error[worst]:.2f} ulp"
-    )
+    assert error[worst] <= MOST["pow"], f"{x[worst]!r} ** {y[worst]!r} = {got[worst]!r} is off by {error[worst]:.2f} ulp"

@@ -100,7 +100,9 @@ atexit.register(first)
 def test_a_process_ends_as_it_should(end):
     """Filling a matrix element by element, training in small batches, flights: in the order in which a course does that."""
     program = (BEFORE if "before" in end else "") + LOOP + FILLING + TRAINING + FLYING + ENDS[end]
-    done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", program], env=os.environ.copy(), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", program], env=os.environ.copy(), capture_output=True, text=True, timeout=300
+    )
     wanted = {"exit": 3, "an error": 1}.get(end, 0)
     assert done.returncode == wanted, done.stderr
     assert "Fatal" not in done.stderr and "Exception ignored" not in done.stderr, done.stderr

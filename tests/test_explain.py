@@ -173,7 +173,9 @@ def test_a_call_that_fails_is_shown():
 
 
 def test_a_backward_pass_that_fails_is_shown():
-    shown = data(torch.explain(lambda x: torch.heaviside(x, torch.tensor([1.0])).sum(), torch.tensor([-1.0, 2.0], requires_grad=True)))
+    shown = data(
+        torch.explain(lambda x: torch.heaviside(x, torch.tensor([1.0])).sum(), torch.tensor([-1.0, 2.0], requires_grad=True))
+    )
     assert "not implemented" in named(shown, "heaviside")["error"] and named(shown, "sum")["grads"]
 
 
@@ -233,7 +235,13 @@ def test_odd_values():
     shown = data(torch.explain(lambda x: x.log(), torch.tensor([0.0, 1.0, -1.0])))
     value = named(shown, "log")["values"][0]
     assert value["odd"] == 2 and value["full"] == ["-inf", 0.0, "nan"]
-    for x in (torch.empty(0), torch.tensor(True), torch.tensor([1 + 1j]), torch.ones(2, dtype=torch.bfloat16), torch.empty(2, device="meta")):
+    for x in (
+        torch.empty(0),
+        torch.tensor(True),
+        torch.tensor([1 + 1j]),
+        torch.ones(2, dtype=torch.bfloat16),
+        torch.empty(2, device="meta"),
+    ):
         assert data(torch.explain(x))["items"][0]["values"][0]["shape"] == list(x.shape)
 
 
@@ -277,7 +285,9 @@ def test_a_step_of_a_program():
 
 
 def test_command(tmp_path):
-    (tmp_path / "train.py").write_text("import torch\nw = torch.ones(2, requires_grad=True)\n(w * 2).sum().backward()\nprint('never')\n")
+    (tmp_path / "train.py").write_text(
+        "import torch\nw = torch.ones(2, requires_grad=True)\n(w * 2).sum().backward()\nprint('never')\n"
+    )
 
     def command(*words):
         return subprocess.run([sys.executable, "-m", "flambeau", "explain", *words], cwd=tmp_path, capture_output=True, text=True)

@@ -75,7 +75,9 @@ class Failing(io.RawIOBase):
         return len(data)
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), ValueError("closed"), MemoryError()], ids=type)
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt(), ValueError("closed"), MemoryError()], ids=type
+)
 def test_a_file_object_that_fails_at_any_write(error, monkeypatch):
     counter = Failing(0, error)
     torch.save(STATE, counter)

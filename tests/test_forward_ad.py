@@ -68,7 +68,15 @@ def test_repeated_calls_and_composites_carry_tangents():
 
 @pytest.mark.parametrize(
     "view",
-    [lambda d: d[1], lambda d: d[:, 1:], lambda d: d.t(), lambda d: d.reshape(6), lambda d: d.diagonal(), lambda d: d.unbind(1)[1], lambda d: d[1:][0]],
+    [
+        lambda d: d[1],
+        lambda d: d[:, 1:],
+        lambda d: d.t(),
+        lambda d: d.reshape(6),
+        lambda d: d.diagonal(),
+        lambda d: d.unbind(1)[1],
+        lambda d: d[1:][0],
+    ],
 )
 def test_views_share_their_tangents(view):
     x, t = torch.rand(2, 3), torch.rand(2, 3)
@@ -207,7 +215,14 @@ def test_complex(function, fast_mode):
 
 def test_a_network_by_tangents_is_that_by_gradients():
     torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Conv2d(2, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(2, 4, 3),
+        torch.nn.BatchNorm2d(4),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Linear(16, 3),
+    )
     x = torch.randn(5, 2, 6, 6)
     t = torch.randn(5, 2, 6, 6)
     _, expected = torch.func.jvp(net, (x,), (t,))

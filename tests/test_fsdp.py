@@ -52,7 +52,6 @@ class Tied(nn.Module):
         x = self.second(torch.tanh(self.first(x)))
         return {"out": self.frozen(x), "more": [self.conv(x[:, None])]}
 
-
     def norm_of_first(self):
         return self.first.weight.norm()
 
@@ -83,7 +82,12 @@ def wholes(model) -> list:
     return [p.full_tensor().tolist() for p in model.parameters()]
 
 
-SETTINGS = ({}, {"reshard_after_forward": True}, {"reshard_after_forward": False}, {"shard_placement_fn": lambda p: Shard(p.dim() - 1)})
+SETTINGS = (
+    {},
+    {"reshard_after_forward": True},
+    {"reshard_after_forward": False},
+    {"shard_placement_fn": lambda p: Shard(p.dim() - 1)},
+)
 
 
 def trained(rank, size, url):
@@ -144,7 +148,13 @@ def other_uses(rank, size, url):
     norm = fresh.norm_of_first()
     assert not hasattr(norm, "placements") and abs(norm.item() - fresh.first.weight.norm().full_tensor().item()) < 1e-6
     norm.backward()
-    return wholes(hybrid), several.first.weight.grad.full_tensor().tolist(), str(out.dtype), str(mixed.first.weight.grad.dtype), wholes(fresh)
+    return (
+        wholes(hybrid),
+        several.first.weight.grad.full_tensor().tolist(),
+        str(out.dtype),
+        str(mixed.first.weight.grad.dtype),
+        wholes(fresh),
+    )
 
 
 def test_replicas_accumulation_dtypes_and_states():

@@ -16,7 +16,9 @@ def test_products_run_as_native_kernels(dtype):
     d = torch.randn(9, 5).to(dtype).t()
 
     def step():
-        return ((a @ b).relu() + torch.addmm(c, a, b, alpha=2) + torch.mm(d.t(), d)[:, :5] * 0.5).sum(0, dtype=torch.float32).tolist()
+        return (
+            ((a @ b).relu() + torch.addmm(c, a, b, alpha=2) + torch.mm(d.t(), d)[:, :5] * 0.5).sum(0, dtype=torch.float32).tolist()
+        )
 
     plans.clear()
     results = [step() for _ in range(4)]

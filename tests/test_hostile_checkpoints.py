@@ -53,9 +53,7 @@ def program(body: bytes) -> bytes:
 
 
 def storage_id(count=4, key="0", location="cpu", kind="FloatStorage") -> bytes:
-    return (
-        b"(" + part("storage") + b"ctorch\n" + kind.encode() + b"\n" + part(key) + part(location) + part(count) + b"tQ"
-    )
+    return b"(" + part("storage") + b"ctorch\n" + kind.encode() + b"\n" + part(key) + part(location) + part(count) + b"tQ"
 
 
 def tensor_file(offset=0, size=(2, 2), stride=(2, 1), storage: bytes | None = None) -> bytes:
@@ -204,14 +202,7 @@ def test_storages_that_are_not_there(storage):
 
 def test_zip_bombs_are_refused():
     zeros = bytes(50_000_000)
-    body = (
-        b"ctorch._utils\n_rebuild_tensor_v2\n("
-        + storage_id(len(zeros) // 4)
-        + part(0)
-        + part((1,))
-        + part((1,))
-        + b"\x89NtR"
-    )
+    body = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage_id(len(zeros) // 4) + part(0) + part((1,)) + part((1,)) + b"\x89NtR"
     bomb = archive(program(body), zipfile.ZIP_DEFLATED, _0=zeros)
     assert len(bomb) < 100_000
     with pytest.raises(RuntimeError, match="claim more bytes than"):
@@ -340,7 +331,16 @@ def test_an_expanded_tensor_takes_no_memory(dtype, flags, wrapped, legacy):
 
 def test_many_tensors_of_a_storage_are_negated_once():
     count = 1 << 18
-    one = b"ctorch._utils\n_rebuild_tensor_v2\n(" + KEPT + part(0) + part((count,)) + part((1,)) + b"\x89N" + part({"neg": True}) + b"tR"
+    one = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + KEPT
+        + part(0)
+        + part((count,))
+        + part((1,))
+        + b"\x89N"
+        + part({"neg": True})
+        + b"tR"
+    )
     body = storage_id(count) + KEEP + b"0" + b"]" + (one + b"a") * 300
     data = archive(program(body), _0=bytes(4 * count))
     with little_memory(limit=64 << 20):
@@ -399,7 +399,9 @@ def test_any_call_with_any_arguments(turn):
     with little_memory():
         for _ in range(400):
             module, _, name = rng.choice(names).rpartition(".")
-            body = f"c{module}\n{name}\n(".encode() + b"".join(rng.choices(ODD, k=rng.choice([0, 1, 1, 2, 2, 3, 5, 6, 7, 8]))) + b"t"
+            body = (
+                f"c{module}\n{name}\n(".encode() + b"".join(rng.choices(ODD, k=rng.choice([0, 1, 1, 2, 2, 3, 5, 6, 7, 8]))) + b"t"
+            )
             body += rng.choice([b"R", b"R", b"R", b"\x81"])
             if rng.random() < 0.4:
                 body += b"(" + b"".join(rng.choices(ODD, k=rng.choice([1, 2, 5, 8]))) + b"t" + b"b"
@@ -443,7 +445,16 @@ def test_numpy_dtypes_are_rebuilt(name, copy, declared):
 def test_a_file_replaces_no_methods(value):
     """What a module does is written in its class; attributes, which a file may give, are not found in the place of a method."""
     own = {name: getattr(nn.Linear, name) for name in dir(nn.Linear)}
-    for name in [*own, "__getattr__", "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_modules", "_parameters", "_buffers"]:
+    for name in [
+        *own,
+        "__getattr__",
+        "_forward_hooks",
+        "_forward_pre_hooks",
+        "_backward_hooks",
+        "_modules",
+        "_parameters",
+        "_buffers",
+    ]:
         for state in (part(name) + value, part(name) + b"}" + part(0) + value + b"s"):
             for start in (b"ctorch.nn\nLinear\n)\x81", b"cargparse\nNamespace\n)\x81"):
                 try:

@@ -153,7 +153,16 @@ class Scripted(nn.Module):
         y = self.norm(self.conv(x.transpose(1, 2)))
         with torch.no_grad():
             total = x.sum().item()
-        return parts["a"] + self.shift[:3], z, h, sizes, F.softmax(y, dim=-1), 0.0 < total < 1e9, x.view(*x.shape[:1], -1), x.float().to(torch.float64)
+        return (
+            parts["a"] + self.shift[:3],
+            z,
+            h,
+            sizes,
+            F.softmax(y, dim=-1),
+            0.0 < total < 1e9,
+            x.view(*x.shape[:1], -1),
+            x.float().to(torch.float64),
+        )
 
     def helper(self, x, k: int):
         return twice_of(x.abs(), times=k).clamp(min=0.1)

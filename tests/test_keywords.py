@@ -10,12 +10,18 @@ import flambeau as torch
 from flambeau import nn, optim
 from flambeau.ops.record import registry
 
-OPS = [op for op in dict.fromkeys(registry.values()) if not op.short_name.startswith("_") and not op.name.startswith(("aten.", "signal."))]
+OPS = [
+    op
+    for op in dict.fromkeys(registry.values())
+    if not op.short_name.startswith("_") and not op.name.startswith(("aten.", "signal."))
+]
 CLASSES = [
     cls
     for home in (nn, optim, optim.lr_scheduler)
     for name, cls in vars(home).items()
-    if inspect.isclass(cls) and issubclass(cls, (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)) and cls.__name__ == name
+    if inspect.isclass(cls)
+    and issubclass(cls, (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler))
+    and cls.__name__ == name
 ]
 
 
@@ -33,7 +39,10 @@ def test_classes(cls):
         if p.kind is p.POSITIONAL_OR_KEYWORD and len(p.name) > 2 and word not in inspect.signature(cls).parameters:
             with pytest.raises(TypeError) as caught:
                 cls(**{word: 1})
-            assert str(caught.value) == f"{cls.__name__}.__init__() got an unexpected keyword argument '{word}'. Did you mean '{p.name}'?"
+            assert (
+                str(caught.value)
+                == f"{cls.__name__}.__init__() got an unexpected keyword argument '{word}'. Did you mean '{p.name}'?"
+            )
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -52,9 +61,18 @@ def test_ops(op):
 def test_words_of_other_libraries():
     x = torch.ones(2)
     for call, text in [
-        (lambda: torch.optim.SGD([x], learning_rate=0.1), "SGD.__init__() got an unexpected keyword argument 'learning_rate'. Did you mean 'lr'?"),
-        (lambda: nn.BatchNorm2d(3, epsilon=1e-3), "BatchNorm2d.__init__() got an unexpected keyword argument 'epsilon'. Did you mean 'eps'?"),
-        (lambda: nn.LSTM(2, 3, colour=1), "LSTM.__init__() got an unexpected keyword argument 'colour' (it takes input_size, hidden_size, "),
+        (
+            lambda: torch.optim.SGD([x], learning_rate=0.1),
+            "SGD.__init__() got an unexpected keyword argument 'learning_rate'. Did you mean 'lr'?",
+        ),
+        (
+            lambda: nn.BatchNorm2d(3, epsilon=1e-3),
+            "BatchNorm2d.__init__() got an unexpected keyword argument 'epsilon'. Did you mean 'eps'?",
+        ),
+        (
+            lambda: nn.LSTM(2, 3, colour=1),
+            "LSTM.__init__() got an unexpected keyword argument 'colour' (it takes input_size, hidden_size, ",
+        ),
     ]:
         with pytest.raises(TypeError) as caught:
             call()

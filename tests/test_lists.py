@@ -45,7 +45,11 @@ def test_joined(kind, dtype):
 @pytest.mark.parametrize("kind", ["whole", "rows", "every other"])
 def test_gradients_reach_each(kind):
     leaf = torch.ones(COUNT, 12, requires_grad=True)
-    tensors = {"whole": lambda: [row * 1 for row in leaf], "rows": lambda: list(leaf), "every other": lambda: [row[::2] for row in leaf]}[kind]()
+    tensors = {
+        "whole": lambda: [row * 1 for row in leaf],
+        "rows": lambda: list(leaf),
+        "every other": lambda: [row[::2] for row in leaf],
+    }[kind]()
     torch.stack(tensors).sum().backward()
     assert leaf.grad.sum().item() == sum(t.numel() for t in tensors)
     with torch.no_grad():

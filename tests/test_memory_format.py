@@ -13,7 +13,13 @@ LAID_OUT = sorted({op.name for op in registry.values() if op.layout is not None 
 
 
 def tensors_of(result) -> list:
-    return [result] if isinstance(result, torch.Tensor) else [t for x in result for t in tensors_of(x)] if isinstance(result, (tuple, list)) else []
+    return (
+        [result]
+        if isinstance(result, torch.Tensor)
+        else [t for x in result for t in tensors_of(x)]
+        if isinstance(result, (tuple, list))
+        else []
+    )
 
 
 def reordered(value):

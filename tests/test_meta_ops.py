@@ -45,7 +45,9 @@ def call(op, args, kwargs):
     result = op.function(*args, **kwargs)
     outputs = [t for t in tensors_of(result) if t.requires_grad]
     inputs = [t for t in given if t.requires_grad]
-    grads = torch.autograd.grad(outputs, inputs, [torch.ones_like(t) for t in outputs], allow_unused=True) if outputs and inputs else ()
+    grads = (
+        torch.autograd.grad(outputs, inputs, [torch.ones_like(t) for t in outputs], allow_unused=True) if outputs and inputs else ()
+    )
     return result, grads
 
 
@@ -61,7 +63,9 @@ def test_as_on_the_cpu(op):
             result = op.function(*args, **{**kwargs, "device": "meta"})
             assert all(t.is_meta for t in tensors_of(result)) and described(result) == described(expected)
             continue
-        leaves = nested([args, kwargs], lambda t: t.detach().clone(memory_format=torch.preserve_format).requires_grad_(t.requires_grad))
+        leaves = nested(
+            [args, kwargs], lambda t: t.detach().clone(memory_format=torch.preserve_format).requires_grad_(t.requires_grad)
+        )
         meta_args, meta_kwargs = nested([args, kwargs], without_values)
         try:
             expected, grads = call(op, *[nested(x, lambda t: t) for x in leaves])

@@ -114,7 +114,9 @@ def test_plain_programs_are_explained(tmp_path: Path) -> None:
 def test_in_chinese() -> None:
     import os
 
-    result = flambeau("-m", "flambeau", "run", sample("w2_wrong_shape").path, env={**os.environ, "FLAMBEAU_LANG": "zh", "PYTHONUTF8": "1"})
+    result = flambeau(
+        "-m", "flambeau", "run", sample("w2_wrong_shape").path, env={**os.environ, "FLAMBEAU_LANG": "zh", "PYTHONUTF8": "1"}
+    )
     assert "RuntimeError: mat1 and mat2 shapes cannot be multiplied" in result.stderr  # as PyTorch says it
     assert "参与运算的张量:h_relu float32 [64, 100], w2 float32 [64, 10]" in result.stderr
     assert "改法: 矩阵乘法是 (n, m) @ (m, p)" in result.stderr
@@ -173,4 +175,6 @@ def test_pages_are_current() -> None:
         assert (ROOT / "docs" / name).read_text(encoding="utf-8") == codes_page(language), "run python tools/mistakes.py"
     for name in ("mistakes.md", "mistakes.zh.md"):
         page = (ROOT / "docs" / name).read_text(encoding="utf-8")
-        assert {s.path.name for s in samples()} == set(re.findall(r"\(\.\./examples/mistakes/(\w+\.py)\)", page)), "run python tools/mistakes.py --torch"
+        assert {s.path.name for s in samples()} == set(re.findall(r"\(\.\./examples/mistakes/(\w+\.py)\)", page)), (
+            "run python tools/mistakes.py --torch"
+        )

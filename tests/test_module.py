@@ -491,7 +491,10 @@ def test_the_batches_of_a_layer_that_tracks_nothing_are_not_counted():
 @pytest.mark.parametrize("trained", [(True, True), (True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_fused_layers_are_trained_where_their_parts_are(trained, bias):
-    for layer, fuse in ((nn.Conv2d(3, 5, 2, bias=bias), nn.utils.fuse_conv_bn_weights), (nn.Linear(3, 5, bias=bias), nn.utils.fuse_linear_bn_weights)):
+    for layer, fuse in (
+        (nn.Conv2d(3, 5, 2, bias=bias), nn.utils.fuse_conv_bn_weights),
+        (nn.Linear(3, 5, bias=bias), nn.utils.fuse_linear_bn_weights),
+    ):
         bn = nn.BatchNorm2d(5)
         layer.weight.requires_grad = trained[0]
         if bias:

@@ -100,7 +100,12 @@ def test_ipython_shows_them():
     from IPython.core.formatters import DisplayFormatter
 
     formatter = DisplayFormatter()
-    for shown in (torch.ones(2, 2), nn.Linear(1, 1), torch.optim.SGD([torch.ones(1, requires_grad=True)]), torch.explain(torch.ones(2))):
+    for shown in (
+        torch.ones(2, 2),
+        nn.Linear(1, 1),
+        torch.optim.SGD([torch.ones(1, requires_grad=True)]),
+        torch.explain(torch.ones(2)),
+    ):
         found, _ = formatter.format(shown)
         assert {"text/plain", "text/html"} <= found.keys()
 

@@ -129,7 +129,14 @@ def test_gradients_do_not_depend_on_earlier_calls(name):
 def test_compiled_kernels_take_the_numbers_of_each_call(dtype, monkeypatch):
     monkeypatch.setattr(config, "compiled", True)
     x = torch.tensor([0, 1, 3]).to(dtype)
-    for call in (torch.add, torch.mul, torch.lt, torch.eq, lambda x, n: torch.clamp(x, 0, n), lambda x, n: torch.where(x > 1, x, n)):
+    for call in (
+        torch.add,
+        torch.mul,
+        torch.lt,
+        torch.eq,
+        lambda x, n: torch.clamp(x, 0, n),
+        lambda x, n: torch.where(x > 1, x, n),
+    ):
         for n in (2, -20, 300, 2**31, -1, 2**40 + 3) if dtype.is_floating_point else (2, -20, 300, -1):
             expected = None
             for _ in range(4):  # interpreted, then compiled
@@ -144,7 +151,13 @@ def test_what_fits():
     assert scalars.fitting(float("inf"), torch.float16) == float("inf")
     assert scalars.wrapped(300, torch.uint8) == 44
     assert scalars.wrapped(np.float64(0.5), torch.float32).__class__ is float
-    for n, dtype in ((256, torch.uint8), (-1.5, torch.uint8), (float("nan"), torch.int64), (1e39, torch.float32), (1j, torch.float64)):
+    for n, dtype in (
+        (256, torch.uint8),
+        (-1.5, torch.uint8),
+        (float("nan"), torch.int64),
+        (1e39, torch.float32),
+        (1j, torch.float64),
+    ):
         with pytest.raises(RuntimeError, match="value cannot be converted to type"):
             scalars.fitting(n, dtype)
     with pytest.raises(OverflowError, match="int too big to convert"):

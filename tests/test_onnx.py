@@ -1,4 +1,5 @@
-"""Modules as files of ONNX's: its own reference implementation computes what they compute. Without the package ``onnx`` the export says so."""
+"""Modules as files of ONNX's: its own reference implementation computes what they compute. Without the package ``onnx`` the export
+says so."""
 
 import io
 
@@ -28,15 +29,50 @@ class Calls(nn.Module):
 ROWS, IMAGES = (2, 4), (2, 3, 8, 8)
 MODULES = {
     "mlp": (lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2), nn.Softmax(-1)), ROWS),
-    "cnn": (lambda: nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3)), IMAGES),
-    "transposed": (lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3, stride=2, output_padding=1), nn.GroupNorm(2, 4), nn.GELU(), nn.InstanceNorm2d(4), nn.AvgPool2d(2)), IMAGES),
+    "cnn": (
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.SiLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(6, 3),
+        ),
+        IMAGES,
+    ),
+    "transposed": (
+        lambda: nn.Sequential(
+            nn.ConvTranspose2d(3, 4, 3, stride=2, output_padding=1),
+            nn.GroupNorm(2, 4),
+            nn.GELU(),
+            nn.InstanceNorm2d(4),
+            nn.AvgPool2d(2),
+        ),
+        IMAGES,
+    ),
     "transformer": (lambda: nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), (2, 5, 16)),
     "arithmetic": (lambda: Calls(lambda a: (a + a * 2 - a / 3) ** 2 + torch.maximum(a, -a) - 1), ROWS),
     "choice": (lambda: Calls(lambda a: torch.where(a > 0, a, -a).masked_fill(a < 0, -3.0).log_softmax(-1)), ROWS),
-    "shapes": (lambda: Calls(lambda a: torch.cat([a.view(a.size(0), 2, 2).transpose(1, 2).reshape(a.shape[0], -1), a[:, 1:3], a[:, :1].expand(-1, 3)], 1)), ROWS),
+    "shapes": (
+        lambda: Calls(
+            lambda a: torch.cat(
+                [a.view(a.size(0), 2, 2).transpose(1, 2).reshape(a.shape[0], -1), a[:, 1:3], a[:, :1].expand(-1, 3)], 1
+            )
+        ),
+        ROWS,
+    ),
     "parts": (lambda: Calls(lambda a: a.split(2, 1)[0] * a.chunk(2, 1)[1] + torch.stack([a[:, 0], a[:, 1]], 1)), ROWS),
     "reductions": (lambda: Calls(lambda a: a.mean((2, 3)).sum(1, keepdim=True) + a.amax((1, 2, 3)).unsqueeze(1)), IMAGES),
-    "activations": (lambda: Calls(lambda a: F.softplus(a) + F.elu(a) + F.hardtanh(a) + F.relu6(a) + F.mish(a) + F.hardswish(a) + F.gelu(a, approximate="tanh")), ROWS),
+    "activations": (
+        lambda: Calls(
+            lambda a: (
+                F.softplus(a) + F.elu(a) + F.hardtanh(a) + F.relu6(a) + F.mish(a) + F.hardswish(a) + F.gelu(a, approximate="tanh")
+            )
+        ),
+        ROWS,
+    ),
     "attention": (lambda: Calls(lambda q: F.scaled_dot_product_attention(q, q, q, is_causal=True)), (2, 2, 5, 4)),
     "padding": (lambda: Calls(lambda a: F.pad(a, (1, 2), value=0.5).cumsum(1).clamp(-1, 1)), ROWS),
 }
@@ -51,7 +87,14 @@ def test_files_compute_what_modules_do(name, free):
     torch.manual_seed(0)
     make, shape = MODULES[name]
     module, x, file = make().eval(), torch.randn(shape), io.BytesIO()
-    torch.onnx.export(module, (x,), file, input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}} if free else None)
+    torch.onnx.export(
+        module,
+        (x,),
+        file,
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}} if free else None,
+    )
     proto = onnx.load_from_string(file.getvalue())
     onnx.checker.check_model(proto)
     x = torch.cat([x, -x, x]) if free else x

@@ -158,7 +158,14 @@ def test_it_can_be_trained_and_saved() -> None:
 # --- graphs made by hand ----------------------------------------------------------------------------------------
 
 
-def graph(nodes: list[Any], inputs: dict[str, list[Any]], outputs: list[str], opset: int = 21, constants: dict[str, np.ndarray] | None = None, **others: Any) -> Any:
+def graph(
+    nodes: list[Any],
+    inputs: dict[str, list[Any]],
+    outputs: list[str],
+    opset: int = 21,
+    constants: dict[str, np.ndarray] | None = None,
+    **others: Any,
+) -> Any:
     made = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in inputs.items()],
         [helper.make_tensor_value_info(k, TensorProto.UNDEFINED, None) for k in outputs],
@@ -216,8 +223,18 @@ def test_numbers_that_stay_here_are_those_of_the_rules(name: str) -> None:
 
 def test_a_loop_around_a_branch() -> None:
     """Adds the round's number while the sum is below ten: values of outside are seen inside."""
-    then = helper.make_graph([helper.make_node("Add", ["sum", "x"], ["more"])], "then", [], [helper.make_tensor_value_info("more", TensorProto.FLOAT, None)])
-    other = helper.make_graph([helper.make_node("Identity", ["sum"], ["same"])], "else", [], [helper.make_tensor_value_info("same", TensorProto.FLOAT, None)])
+    then = helper.make_graph(
+        [helper.make_node("Add", ["sum", "x"], ["more"])],
+        "then",
+        [],
+        [helper.make_tensor_value_info("more", TensorProto.FLOAT, None)],
+    )
+    other = helper.make_graph(
+        [helper.make_node("Identity", ["sum"], ["same"])],
+        "else",
+        [],
+        [helper.make_tensor_value_info("same", TensorProto.FLOAT, None)],
+    )
     body = helper.make_graph(
         [
             helper.make_node("Less", ["sum", "ten"], ["low"]),
@@ -226,11 +243,17 @@ def test_a_loop_around_a_branch() -> None:
             helper.make_node("Identity", ["next"], ["seen"]),
         ],
         "body",
-        [helper.make_tensor_value_info("i", TensorProto.INT64, []), helper.make_tensor_value_info("c", TensorProto.BOOL, []), helper.make_tensor_value_info("sum", TensorProto.FLOAT, [])],
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, []),
+        ],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("go", "next", "seen")],
     )
     nodes = [helper.make_node("Loop", ["count", "", "x"], ["last", "all"], body=body)]
-    model = torch.onnx.load(graph(nodes, {"x": []}, ["last", "all"], constants={"count": np.array(9), "ten": np.array(10, np.float32)}))
+    model = torch.onnx.load(
+        graph(nodes, {"x": []}, ["last", "all"], constants={"count": np.array(9), "ten": np.array(10, np.float32)})
+    )
     last, every = model(torch.tensor(3.0))
     assert last.item() == 12.0 and every.tolist() == [6.0, 9.0, 12.0, 12.0]
 
@@ -246,7 +269,11 @@ def test_functions_of_the_file() -> None:
 
 
 def test_what_is_not_known_is_named_at_once() -> None:
-    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Strange", ["a"], ["b"], domain="far"), helper.make_node("TfIdfVectorizer", ["b"], ["y"], mode="TF")]
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("Strange", ["a"], ["b"], domain="far"),
+        helper.make_node("TfIdfVectorizer", ["b"], ["y"], mode="TF"),
+    ]
     with pytest.raises(OnnxError, match="TfIdfVectorizer, far.Strange"):
         torch.onnx.load(graph(nodes, {"x": [1]}, ["y"], domains=[helper.make_opsetid("far", 1)]))
     model = torch.onnx.load(graph([helper.make_node("Add", ["x", "z"], ["y"], name="sum")], {"x": [2], "z": [3]}, ["y"]))
@@ -260,8 +287,16 @@ def test_what_is_not_known_is_named_at_once() -> None:
 
 
 def test_names_that_python_does_not_have(tmp_path: Path) -> None:
-    weights = {"layer.0/weight": np.ones((2, 2), np.float32), "layer.0.weight": np.full((2, 2), 2, np.float32), "forward": np.zeros(2, np.float32)}
-    nodes = [helper.make_node("MatMul", ["x", "layer.0/weight"], ["a"]), helper.make_node("MatMul", ["a", "layer.0.weight"], ["b"]), helper.make_node("Add", ["b", "forward"], ["y"])]
+    weights = {
+        "layer.0/weight": np.ones((2, 2), np.float32),
+        "layer.0.weight": np.full((2, 2), 2, np.float32),
+        "forward": np.zeros(2, np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "layer.0/weight"], ["a"]),
+        helper.make_node("MatMul", ["a", "layer.0.weight"], ["b"]),
+        helper.make_node("Add", ["b", "forward"], ["y"]),
+    ]
     model = torch.onnx.load(graph(nodes, {"x": [1, 2]}, ["y"], constants=weights))
     assert sorted(model.state_dict()) == ["forward_", "layer_0_weight", "layer_0_weight_"]
     assert model(torch.ones(1, 2)).tolist() == [[8.0, 8.0]]
@@ -278,7 +313,9 @@ def main() -> None:
     count = sum(map(len, wrong.values()))
     for message, names in sorted(wrong.items(), key=lambda item: -len(item[1])):
         print(len(names), message, *names[:3])
-    print(f"{len(cases()) - count} of {len(cases())} cases pass; {sum(left_out(n) is not None for names in wrong.values() for n in names)} of the others are left out")
+    print(
+        f"{len(cases()) - count} of {len(cases())} cases pass; {sum(left_out(n) is not None for names in wrong.values() for n in names)} of the others are left out"
+    )
 
 
 if __name__ == "__main__":

@@ -395,7 +395,12 @@ class Positions(nn.Module):
 class Residual(nn.Module):
     def __init__(self):
         super().__init__()
-        self.first, self.norm, self.second, self.relu = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.ReLU(inplace=True)
+        self.first, self.norm, self.second, self.relu = (
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.Conv2d(4, 4, 1),
+            nn.ReLU(inplace=True),
+        )
 
     def forward(self, x):
         y = self.relu(self.norm(self.first(x)))
@@ -409,14 +414,35 @@ def shapes(x):
     last = x[:, x.shape[1] - 1]
     wide = torch.cat([x, torch.zeros(x.shape[0], 1)], 1)
     ranges = torch.arange(1, x.shape[1]), torch.arange(0, x.shape[0] + 4, 2, dtype=torch.float32), torch.arange(end=x.shape[1])
-    return *ranges, last, wide, x[:, :-1], x.repeat(1, 2), x.expand(2, *x.shape), x.new_ones(x.shape), x.var(1), x.sort(1)[0], x.reshape(-1), F.pad(x, (0, 3)), x.flip(1)
+    return (
+        *ranges,
+        last,
+        wide,
+        x[:, :-1],
+        x.repeat(1, 2),
+        x.expand(2, *x.shape),
+        x.new_ones(x.shape),
+        x.var(1),
+        x.sort(1)[0],
+        x.reshape(-1),
+        F.pad(x, (0, 3)),
+        x.flip(1),
+    )
 
 
 FREE = {
-    "positions": (Positions, lambda b, t: (torch.randint(0, 40, (b, t)), (torch.arange(t) < t - 1).expand(b, t).float()), {0: "b", 1: "t"}),
+    "positions": (
+        Positions,
+        lambda b, t: (torch.randint(0, 40, (b, t)), (torch.arange(t) < t - 1).expand(b, t).float()),
+        {0: "b", 1: "t"},
+    ),
     "residual": (Residual, lambda b, t: (torch.randn(b, 3, t, t),), {0: "b", 2: "t", 3: "t"}),
     "shapes": (lambda: Calls(shapes), lambda b, t: (torch.randn(b, t),), {0: "b", 1: "t"}),
-    "attention": (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), lambda b, t: (torch.randn(b, t, 8),), {0: "b", 1: "t"}),
+    "attention": (
+        lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+        lambda b, t: (torch.randn(b, t, 8),),
+        {0: "b", 1: "t"},
+    ),
     "lstm": (lambda: nn.LSTM(6, 4, bidirectional=True), lambda b, t: (torch.randn(5, b, 6),), {1: "b"}),
 }
 
@@ -437,7 +463,11 @@ REFUSED = {
     "number": (lambda x: x * x.sum().item(), {}, "looks at values"),
     "count": (lambda x: x[x > 0], {}, "looks at values"),
     "random": (lambda x: x + torch.rand(6), {}, "draws random numbers"),
-    "assignment": (lambda x: functools.reduce(lambda y, k: y.__setitem__((0, k), 1.0) or y, range(2), x + 1), {}, "written in place"),
+    "assignment": (
+        lambda x: functools.reduce(lambda y, k: y.__setitem__((0, k), 1.0) or y, range(2), x + 1),
+        {},
+        "written in place",
+    ),
     "half": (lambda x: x[:, : x.shape[1] // 2], {1: "t"}, "a number of the module"),
     "quotient": (lambda x: x / x.shape[1] ** 0.5, {1: "t"}, "a number of the module"),
     "steps": (lambda x: sum(x[:, k] for k in range(x.shape[1])), {1: "t"}, "calls other operators"),

@@ -222,9 +222,7 @@ def test_formula(formula, name, options, maximize):
         grads = numbers(t)
         set_grads(params, grads)
         optimizer.step()
-        expected = [
-            formula(p, -g if maximize else g, s, t, **options) for p, g, s in zip(expected, grads, states, strict=True)
-        ]
+        expected = [formula(p, -g if maximize else g, s, t, **options) for p, g, s in zip(expected, grads, states, strict=True)]
         for p, e in zip(values(params), expected, strict=True):
             np.testing.assert_allclose(p, e, rtol=rtol, atol=rtol)
     assert [p.data_ptr() for p in params] == memory

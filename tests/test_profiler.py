@@ -156,14 +156,20 @@ def events_of(*times):
     events = EventList(FunctionEvent(i, name, 1, start, end) for i, (name, start, end) in enumerate(times))
     for outer in events:
         for inner in events:
-            if outer is not inner and outer.time_range.start <= inner.time_range.start and inner.time_range.end <= outer.time_range.end:
+            if (
+                outer is not inner
+                and outer.time_range.start <= inner.time_range.start
+                and inner.time_range.end <= outer.time_range.end
+            ):
                 outer.append_cpu_child(inner)
                 inner.set_cpu_parent(outer)
     return events
 
 
 def test_table():
-    averages = events_of(("aten::linear", 0.0, 2000.0), ("aten::addmm", 500.0, 2000.0), ("aten::relu", 3000.0, 3500.0)).key_averages()
+    averages = events_of(
+        ("aten::linear", 0.0, 2000.0), ("aten::addmm", 500.0, 2000.0), ("aten::relu", 3000.0, 3500.0)
+    ).key_averages()
     rule = "  ".join(["-" * 16] + ["-" * 12] * 6)
     assert [line.rstrip() for line in averages.table(sort_by="self_cpu_time_total", row_limit=2).splitlines()] == [
         rule,

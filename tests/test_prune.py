@@ -53,7 +53,7 @@ def test_several_parameters_as_one():
     net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 1))
     prune.global_unstructured([(net[0], "weight"), (net[1], "weight")], prune.L1Unstructured, amount=10)
     assert sum(int((layer.weight_mask == 0).sum()) for layer in net) == 10
-    with pytest.raises(TypeError, match="Only \"unstructured\""):
+    with pytest.raises(TypeError, match='Only "unstructured"'):
         prune.global_unstructured([(net[0], "bias")], prune.LnStructured, amount=1, n=2)
 
 

@@ -76,10 +76,7 @@ def test_seeding_errors():
 
 def test_default_generator_differs_between_processes():
     code = "from flambeau.core.random import default_generator as g; print(g.initial_seed())"
-    seeds = {
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    }
+    seeds = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(2)}
     assert len(seeds) == 2
 
 
@@ -146,9 +143,7 @@ def test_small_normals_use_the_cached_sample():
     np.testing.assert_array_equal(random.normal(g, 1), f32(cached))
 
 
-@pytest.mark.parametrize(
-    "dtype, words", [("float32", 16 + 1 + 16), ("float64", 2 * 33), ("float16", 32), (ml_dtypes.bfloat16, 32)]
-)
+@pytest.mark.parametrize("dtype, words", [("float32", 16 + 1 + 16), ("float64", 2 * 33), ("float16", 32), (ml_dtypes.bfloat16, 32)])
 def test_words_of_17_normals(dtype, words):
     g, other = Generator(), Generator()
     random.normal(g, 17, dtype=dtype)
@@ -165,16 +160,10 @@ def test_uniform_stays_below_the_upper_end():
     for dtype in (np.float16, ml_dtypes.bfloat16, np.float32):
         for low, high in [(0, 1), (1, 1.01), (0, 0.1), (-3, 5)]:
             values = random.uniform(Generator(), 50_000, low, high, dtype)
-            assert (
-                values.dtype == dtype
-                and values.min() >= np.dtype(dtype).type(low)
-                and values.max() < np.dtype(dtype).type(high)
-            )
+            assert values.dtype == dtype and values.min() >= np.dtype(dtype).type(low) and values.max() < np.dtype(dtype).type(high)
 
 
-@pytest.mark.parametrize(
-    "low, high, words", [(0, 2**28 - 1, 1), (0, 2**28, 2), (-(2**63), 2**63 - 1, 2), (-(2**63), None, 2)]
-)
+@pytest.mark.parametrize("low, high, words", [(0, 2**28 - 1, 1), (0, 2**28, 2), (-(2**63), 2**63 - 1, 2), (-(2**63), None, 2)])
 def test_words_of_an_integer(low, high, words):
     g, other = Generator(), Generator()
     values = random.integers(g, 100, low, high)

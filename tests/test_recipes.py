@@ -243,7 +243,14 @@ def test_memory_is_not_exchanged_on_the_tape():
 
 @pytest.mark.parametrize(
     "call",
-    [lambda x, n: x * n, lambda x, n: x // n, lambda x, n: x % n, lambda x, n: x == n, lambda x, n: x.clamp(0, n), lambda x, n: x.masked_fill(x > 2, n)],
+    [
+        lambda x, n: x * n,
+        lambda x, n: x // n,
+        lambda x, n: x % n,
+        lambda x, n: x == n,
+        lambda x, n: x.clamp(0, n),
+        lambda x, n: x.masked_fill(x > 2, n),
+    ],
 )
 def test_numbers_of_any_size_are_followed(call, monkeypatch):
     """Python has one object for each of its small integers, and makes others anew."""

@@ -26,7 +26,9 @@ def calls(op: Op) -> Iterator:
 
 
 def backward(result) -> None:
-    listed = [r for r in (result if isinstance(result, (tuple, list)) else (result,)) if isinstance(r, torch.Tensor) and r.requires_grad]
+    listed = [
+        r for r in (result if isinstance(result, (tuple, list)) else (result,)) if isinstance(r, torch.Tensor) and r.requires_grad
+    ]
     for t in listed[:1]:
         with suppress(RuntimeError):  # some say that they have no derivative, when they are asked
             t.abs().sum().backward(retain_graph=True)

@@ -62,21 +62,9 @@ def test_nan_counts_as_greatest():
 
 def test_empty_and_zero_dim():
     empty, scalar = torch.zeros(0, 3), torch.tensor(2.0)
-    assert (
-        empty.sum().item() == 0
-        and empty.prod().item() == 1
-        and empty.mean().isnan()
-        and not empty.any()
-        and empty.all()
-    )
+    assert empty.sum().item() == 0 and empty.prod().item() == 1 and empty.mean().isnan() and not empty.any() and empty.all()
     assert empty.sum(0).tolist() == [0, 0, 0] and empty.max(1).values.shape == (0,)
-    assert (
-        scalar.sum(0).item()
-        == scalar.max(0).values.item()
-        == scalar.sort().values.item()
-        == scalar.cumsum(0).item()
-        == 2
-    )
+    assert scalar.sum(0).item() == scalar.max(0).values.item() == scalar.sort().values.item() == scalar.cumsum(0).item() == 2
     for name in ("max", "min", "argmax", "amax", "median", "mode"):
         with pytest.raises(IndexError, match="Expected reduction dim 0 to have non-zero size"):
             getattr(empty, name)(dim=0)
@@ -125,9 +113,7 @@ def test_searchsorted_by_rows(right):
 def test_three_forms_of_max():
     x, y = torch.tensor([[1, 5], [7, 2]]), torch.tensor([[3, 3], [3, 3]])
     assert (
-        x.max().item() == 7
-        and torch.max(x, y).tolist() == [[3, 5], [7, 3]]
-        and torch.max(x, other=y).tolist() == [[3, 5], [7, 3]]
+        x.max().item() == 7 and torch.max(x, y).tolist() == [[3, 5], [7, 3]] and torch.max(x, other=y).tolist() == [[3, 5], [7, 3]]
     )
     assert x.min(0).values.tolist() == [1, 2] and torch.min(input=x, dim=1, keepdim=True).indices.tolist() == [[0], [1]]
     assert repr(x.max(1)).startswith("torch.return_types.max(\nvalues=tensor([5, 7])")

@@ -99,7 +99,9 @@ def test_aligned_regions(rng, sampling, scale):
         expected = aligned(images, regions, scale, size, sampling, 0.5 * shifted, shifted, False)
         np.testing.assert_allclose(ops.roi_align(*given, shifted).numpy(), expected, rtol=1e-10, atol=1e-12)
     found, mapping = ops.ps_roi_align(*given)
-    np.testing.assert_allclose(found.numpy(), aligned(images, regions, scale, size, sampling, 0.5, True, True), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        found.numpy(), aligned(images, regions, scale, size, sampling, 0.5, True, True), rtol=1e-10, atol=1e-12
+    )
     assert mapping.dtype is torch.int32 and mapping[3].reshape(-1).tolist() == list(range(6))
 
 
@@ -138,7 +140,9 @@ def test_rounded_regions(rng, scale):
                 part = plane[:, slice(*rows[p]), slice(*columns[q])].reshape(6, -1)
                 assert found[k, :, p, q].tolist() == (part.max(1).tolist() if part.size else [0.0] * 6)
                 where = places[k, :, p, q].numpy()
-                assert (where == -1).all() if not part.size else np.array_equal(plane.reshape(6, -1)[np.arange(6), where], part.max(1))
+                assert (
+                    (where == -1).all() if not part.size else np.array_equal(plane.reshape(6, -1)[np.arange(6), where], part.max(1))
+                )
                 channel = mapping[k, 0, p, q].item()
                 own = plane[channel, slice(*own_rows[p]), slice(*own_columns[q])]
                 np.testing.assert_allclose(means[k, 0, p, q].item(), own.mean() if own.size else 0.0, rtol=1e-12)
@@ -188,7 +192,10 @@ def test_explicit_gradients_are_those_of_the_tape(rng):
     shape = tuple(x.shape)
     for out, back in [
         (ops.roi_align(x, regions, 0.5, 2, 2, 2, True), lambda g: ops._roi_align_backward(g, regions, 0.5, 2, 2, *shape, 2, True)),
-        (ops.ps_roi_align(x, regions, 0.5, 2, 2, 2)[0], lambda g: ops._ps_roi_align_backward(g, regions, regions, 0.5, 2, 2, 2, *shape)),
+        (
+            ops.ps_roi_align(x, regions, 0.5, 2, 2, 2)[0],
+            lambda g: ops._ps_roi_align_backward(g, regions, regions, 0.5, 2, 2, 2, *shape),
+        ),
         (ops.ps_roi_pool(x, regions, 0.5, 2, 2)[0], lambda g: ops._ps_roi_pool_backward(g, regions, regions, 0.5, 2, 2, *shape)),
     ]:
         g = torch.tensor(rng.normal(size=tuple(out.shape)))

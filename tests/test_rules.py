@@ -61,7 +61,18 @@ def state(results, gs) -> list:
             continue
         same = [j for j, other in enumerate([*gs, *results[:i]]) if other is t]
         memory = [j for j, other in enumerate([*gs, *results[:i]]) if other is not None and other._storage is t._storage]
-        found.append((t.shape, t.dtype, t.stride(), t.requires_grad, t._version, same, memory, t.detach().clone().resolve_conj().numpy().tobytes()))
+        found.append(
+            (
+                t.shape,
+                t.dtype,
+                t.stride(),
+                t.requires_grad,
+                t._version,
+                same,
+                memory,
+                t.detach().clone().resolve_conj().numpy().tobytes(),
+            )
+        )
     return found
 
 
@@ -81,7 +92,9 @@ def test_a_rule_that_is_recorded_again_gives_what_running_it_gives(op, monkeypat
             changed = [(t.detach() * (1 + 0.01 * k)).requires_grad_() for t in inputs]
             for entry in entries(function(*changed)):
                 torch.manual_seed(k)
-                gs: list = [torch.randn(shape, dtype=torch.float64).to(dtype) for shape, dtype in entry.metas if dtype.is_floating_point]
+                gs: list = [
+                    torch.randn(shape, dtype=torch.float64).to(dtype) for shape, dtype in entry.metas if dtype.is_floating_point
+                ]
                 if len(gs) < len(entry.metas):
                     continue
                 with torch.no_grad():

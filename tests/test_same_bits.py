@@ -1,4 +1,5 @@
-"""A training gives the same bits whatever else there is: threads, a checkpoint half way, places where values are read, other programs."""
+"""A training gives the same bits whatever else there is: threads, a checkpoint half way, places where values are read, other
+programs."""
 
 from __future__ import annotations
 
@@ -227,7 +228,9 @@ def test_a_step_is_the_same_trace_whether_new_or_repeated(name, monkeypatch):
     repetition.forget()
     _fresh()
     training = Training(name, "AdamW")
-    training.batches = [(x, y.reshape(2, -1).clone().flatten()) for x, y in training.batches]  # views, of which values are looked at
+    training.batches = [
+        (x, y.reshape(2, -1).clone().flatten()) for x, y in training.batches
+    ]  # views, of which values are looked at
     for k in range(STEPS):
         training.run(k, k + 1)
         run_pending()

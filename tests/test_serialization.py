@@ -89,9 +89,7 @@ def test_objects_that_are_one_stay_one():
 
 def test_views_share_their_storage_and_keep_their_geometry():
     base = torch.arange(12.0).reshape(3, 4)
-    back = again(
-        {"t": base.t(), "row": base[1], "every": base[:, ::2], "base": base, "expanded": base[0, :1].expand(3)}
-    )
+    back = again({"t": base.t(), "row": base[1], "every": base[:, ::2], "base": base, "expanded": base[0, :1].expand(3)})
     assert back["t"].stride() == (1, 4) and back["row"].storage_offset() == 4 and back["expanded"].stride() == (0,)
     back["base"][1, 2] = 100
     assert back["t"][2, 1] == back["row"][2] == back["every"][1, 1] == 100
@@ -395,9 +393,7 @@ def no_safe_globals():
 
 def test_declared_classes_load(no_safe_globals):
     data = save_bytes(Options([torch.ones(1)]))
-    with pytest.raises(
-        pickle.UnpicklingError, match=r"GLOBAL .*Options was not an allowed global by default. Please use"
-    ):
+    with pytest.raises(pickle.UnpicklingError, match=r"GLOBAL .*Options was not an allowed global by default. Please use"):
         load_bytes(data)
     with torch.serialization.safe_globals([Options]):
         assert torch.serialization.get_safe_globals() == [Options]

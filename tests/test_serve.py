@@ -168,7 +168,10 @@ def test_bodies_have_a_limit_also_unpacked(scaled: Path) -> None:
         for content, headers in ((b" " * 3000, {}), (iter([b" " * 1500] * 2), {}), (bomb, {"Content-Encoding": "gzip"})):
             assert client.post("/v2/models/scaled/infer", content=content, headers=headers).status_code == 413
         for content, encoding, status in ((b"abc", "gzip", 400), (gzip.compress(body)[:-9], "gzip", 400), (body, "br", 415)):
-            assert client.post("/v2/models/scaled/infer", content=content, headers={"Content-Encoding": encoding}).status_code == status
+            assert (
+                client.post("/v2/models/scaled/infer", content=content, headers={"Content-Encoding": encoding}).status_code
+                == status
+            )
 
 
 def test_a_token_is_asked_for(scaled: Path) -> None:
@@ -186,7 +189,9 @@ def test_pages_of_other_sites_are_refused(scaled: Path) -> None:
         assert client.get("/v2", headers={"Origin": "http://testserver"}).status_code == 200
 
 
-@pytest.mark.parametrize(("host", "status"), [("127.0.0.1:8080", 200), ("localhost", 200), ("[::1]:8080", 200), ("evil.example:8080", 403), ("", 403)])
+@pytest.mark.parametrize(
+    ("host", "status"), [("127.0.0.1:8080", 200), ("localhost", 200), ("[::1]:8080", 200), ("evil.example:8080", 403), ("", 403)]
+)
 def test_a_server_of_this_machine_goes_by_no_other_name(scaled: Path, host: str, status: int) -> None:
     """A page of ``evil.example`` that has let its name lead to 127.0.0.1 is of the same origin for the browser."""
     with serving.serving(scaled, serving.SCALED, limits=Limits(hosts=NAMES)) as client:
@@ -223,7 +228,13 @@ def test_each_of_many_mixed_requests_gets_its_own_answer(scaled: Path) -> None:
                 response = serving.infer(client, "scaled", serving.tensor("input", np.full((rows, 2), i)))
                 assert response.status_code == 400 and "[-1, 1]" in response.json()["error"]
                 return
-            response = serving.infer(client, "scaled", serving.tensor("input", values, binary=kind % 2 == 0), id=str(i), parameters={"binary_data_output": kind > 1})
+            response = serving.infer(
+                client,
+                "scaled",
+                serving.tensor("input", values, binary=kind % 2 == 0),
+                id=str(i),
+                parameters={"binary_data_output": kind > 1},
+            )
             assert np.array_equal(serving.outputs_of(response)["output"], values * 3)
 
         list(threads.map(ask, range(200)))
@@ -246,7 +257,9 @@ def test_a_batch_is_as_good_as_single_requests(tmp_path: Path) -> None:
         whole = serving.outputs_of(serving.infer(client, "digits", serving.tensor("images", images.numpy(), binary=True)))["output"]
         np.testing.assert_allclose(whole, want, rtol=1e-5, atol=1e-5)
         for i in range(7):
-            alone = serving.outputs_of(serving.infer(client, "digits", serving.tensor("images", images.numpy()[i : i + 1])))["output"]
+            alone = serving.outputs_of(serving.infer(client, "digits", serving.tensor("images", images.numpy()[i : i + 1])))[
+                "output"
+            ]
             np.testing.assert_allclose(alone, want[i : i + 1], rtol=1e-5, atol=1e-5)
 
 
@@ -333,7 +346,9 @@ def test_reloads_under_load_lose_no_request(tmp_path: Path) -> None:
 def test_models_are_loaded_and_unloaded_by_request(tmp_path: Path) -> None:
     serving.save_scaled(tmp_path / "m" / "model.pt", 4.0)
     with serving.serving(tmp_path, serving.SCALED) as client:
-        assert client.post("/v2/repository/index", json={"ready": True}).json() == [{"name": "m", "version": "1", "state": "READY", "reason": ""}]
+        assert client.post("/v2/repository/index", json={"ready": True}).json() == [
+            {"name": "m", "version": "1", "state": "READY", "reason": ""}
+        ]
         assert client.post("/v2/repository/models/m/unload").status_code == 200
         assert serving.infer(client, "m", serving.tensor("input", [[1.0]])).status_code == 404
         assert client.post("/v2/repository/index").json()[0]["reason"] == "unloaded"
@@ -373,7 +388,14 @@ def test_files_of_every_kind(tmp_path: Path) -> None:
     torch.export.save(torch.export.export(net, (torch.ones(2, 1),), dynamic_shapes=({0: batch},)), tmp_path / "pt2" / "model.pt2")
     if importlib.util.find_spec("onnx"):
         (tmp_path / "onnx").mkdir()
-        torch.onnx.export(net, (torch.ones(2, 1),), tmp_path / "onnx" / "model.onnx", input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}})
+        torch.onnx.export(
+            net,
+            (torch.ones(2, 1),),
+            tmp_path / "onnx" / "model.onnx",
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
+        )
     with serving.serving(tmp_path, ModelConfig(factory=serving.FACTORY, mmap=True)) as client:
         names = {row["name"] for row in client.post("/v2/repository/index", json={"ready": True}).json()}
         assert names == {f.name for f in tmp_path.iterdir()}

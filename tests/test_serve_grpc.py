@@ -37,7 +37,12 @@ def test_tritons_client(tmp_path: Path) -> None:
     with running(tmp_path / "models", "--grpc-port", "0") as server:
         server.logged("model loaded")
         client = client_of(server)
-        assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("echo") and not client.is_model_ready("other")
+        assert (
+            client.is_server_live()
+            and client.is_server_ready()
+            and client.is_model_ready("echo")
+            and not client.is_model_ready("other")
+        )
         assert client.get_server_metadata().name == "flambeau"
         assert client.get_model_metadata("echo", as_json=True)["name"] == "echo"
         assert {(row.name, row.state) for row in client.get_model_repository_index().models} >= {("echo", "READY")}
@@ -51,7 +56,9 @@ def test_tritons_client(tmp_path: Path) -> None:
             found = answer.as_numpy(name)
             assert found.dtype == x.dtype and found.shape == x.shape
             np.testing.assert_array_equal(found, x)
-        only = client.infer("echo", [given(name, arrays[name], name) for name in ("FP32", "BOOL")], outputs=[triton.InferRequestedOutput("BOOL")])
+        only = client.infer(
+            "echo", [given(name, arrays[name], name) for name in ("FP32", "BOOL")], outputs=[triton.InferRequestedOutput("BOOL")]
+        )
         assert only.as_numpy("BOOL").tolist() == [[True, False]] and only.as_numpy("FP32") is None
         for name, inputs, code in (("other", ["FP32"], "NOT_FOUND"), ("echo", ["FP32", "FP32"], "INVALID_ARGUMENT")):
             with pytest.raises(triton.InferenceServerException) as refused:
@@ -81,7 +88,9 @@ def test_the_token_and_what_runs_when_the_server_ends(tmp_path: Path) -> None:
         answers: list = []
         asking = threading.Thread(target=lambda: answers.append(client.infer("slow", [x], headers=token).as_numpy("x").tolist()))
         asking.start()
-        while 'flambeau_serve_queue{model="slow",version="1"} 1.0' not in httpx.get(server.address + "/metrics", headers=token).text:
+        while (
+            'flambeau_serve_queue{model="slow",version="1"} 1.0' not in httpx.get(server.address + "/metrics", headers=token).text
+        ):
             time.sleep(0.02)  # the one before still computes
         server.process.terminate()
         time.sleep(0.2)
@@ -93,7 +102,18 @@ def test_the_token_and_what_runs_when_the_server_ends(tmp_path: Path) -> None:
 
 def test_requests_at_once_get_their_own_answers(tmp_path: Path) -> None:
     weights = save_scaled(tmp_path / "scaled.pt", 3.0)
-    with running(weights, "--factory", "tests.serving:scaled", "--input", "input:FP32:-1x1", "--max-batch", "4", "--grpc-port", "0", "--quiet") as server:
+    with running(
+        weights,
+        "--factory",
+        "tests.serving:scaled",
+        "--input",
+        "input:FP32:-1x1",
+        "--max-batch",
+        "4",
+        "--grpc-port",
+        "0",
+        "--quiet",
+    ) as server:
         client, wrong = client_of(server), []
 
         def ask(k: int) -> None:
@@ -124,7 +144,9 @@ def test_elements_that_are_not_sent_as_bytes() -> None:
     assert asked.timeout == 2 and asked.inputs["a"].dtype == np.int16 and asked.inputs["a"].tolist() == [[1], [-2]]
     response = encoded(asked.inputs, asked, "m", "1", raw=False)
     assert [list(x.shape) for x in response.outputs] == [[2, 1], [1], [2]] and not response.raw_output_contents
-    assert list(response.outputs[0].contents.int_contents) == [1, -2] and list(response.outputs[1].contents.bytes_contents) == [b"x"]
+    assert list(response.outputs[0].contents.int_contents) == [1, -2] and list(response.outputs[1].contents.bytes_contents) == [
+        b"x"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,12 @@ def test_triton_client(scaled: tuple[object, ...]) -> None:
             x = triton.InferInput("input", [3, 1], "FP32")
             x.set_data_from_numpy(values, binary_data=binary)
             for packed in (None, "gzip", "deflate"):
-                result = client.infer("scaled", [x], outputs=[triton.InferRequestedOutput("output", binary_data=binary)], request_compression_algorithm=packed)
+                result = client.infer(
+                    "scaled",
+                    [x],
+                    outputs=[triton.InferRequestedOutput("output", binary_data=binary)],
+                    request_compression_algorithm=packed,
+                )
                 assert np.array_equal(result.as_numpy("output"), values * 3)
         with pytest.raises(Exception, match="expected the shape"):
             wrong = triton.InferInput("input", [3], "FP32")
@@ -135,7 +140,9 @@ def test_what_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
 def test_reloads_leave_no_memory_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each version has 4 MiB of weights: if a quarter of the old ones were left, it would show."""
     size, reloads, settled = 4 << 20, 40, 10
-    (tmp_path / "net_of_reloads.py").write_text("import torch\n\n\ndef make():\n    return torch.nn.Linear(1024, 1024, bias=False)\n")
+    (tmp_path / "net_of_reloads.py").write_text(
+        "import torch\n\n\ndef make():\n    return torch.nn.Linear(1024, 1024, bias=False)\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     root = tmp_path / "models" / "net"
     root.mkdir(parents=True)
@@ -146,7 +153,18 @@ def test_reloads_leave_no_memory_behind(tmp_path: Path, monkeypatch: pytest.Monk
         os.rename(root / "new", root / str(version))
 
     put(1)
-    words = (tmp_path / "models", "--factory", "net_of_reloads:make", "--input", "input:FP32:-1x1024", "--max-batch", "1", "--poll", "0", "--quiet")
+    words = (
+        tmp_path / "models",
+        "--factory",
+        "net_of_reloads:make",
+        "--input",
+        "input:FP32:-1x1024",
+        "--max-batch",
+        "1",
+        "--poll",
+        "0",
+        "--quiet",
+    )
     with running(*words) as server:
         server.logged("model loaded")
         memory = []

@@ -111,17 +111,29 @@ def test_one_process(tmp_path):
 
     counter = Counter()
     counter.value = 5
-    state = {"b": torch.arange(3, dtype=torch.bfloat16), "nested": {"list": [torch.ones(()), {"k": 1}], "empty": {}}, "counter": counter}
+    state = {
+        "b": torch.arange(3, dtype=torch.bfloat16),
+        "nested": {"list": [torch.ones(()), {"k": 1}], "empty": {}},
+        "counter": counter,
+    }
     checkpoint.save(state, checkpoint_id=tmp_path, no_dist=True)
-    fresh = {"b": torch.zeros(3, dtype=torch.bfloat16), "nested": {"list": [torch.zeros(()), {"k": 0}], "empty": {}}, "counter": Counter()}
+    fresh = {
+        "b": torch.zeros(3, dtype=torch.bfloat16),
+        "nested": {"list": [torch.zeros(()), {"k": 0}], "empty": {}},
+        "counter": Counter(),
+    }
     checkpoint.load(fresh, storage_reader=checkpoint.FileSystemReader(tmp_path), no_dist=True)
-    assert fresh["b"].tolist() == [0.0, 1.0, 2.0] and fresh["nested"]["list"][0].item() == 1 and fresh["nested"]["list"][1] == {"k": 1}
+    assert (
+        fresh["b"].tolist() == [0.0, 1.0, 2.0] and fresh["nested"]["list"][0].item() == 1 and fresh["nested"]["list"][1] == {"k": 1}
+    )
     assert fresh["counter"].value == 5
     checkpoint.dcp_to_torch_save(tmp_path, tmp_path / "whole.pt")
     assert torch.load(tmp_path / "whole.pt")["nested"]["list"][1] == {"k": 1}
     checkpoint.torch_save_to_dcp(tmp_path / "whole.pt", tmp_path / "again")
     partial = {"b": torch.zeros(3, dtype=torch.bfloat16), "new": torch.ones(1)}
-    checkpoint.load(partial, checkpoint_id=tmp_path / "again", planner=checkpoint.DefaultLoadPlanner(allow_partial_load=True), no_dist=True)
+    checkpoint.load(
+        partial, checkpoint_id=tmp_path / "again", planner=checkpoint.DefaultLoadPlanner(allow_partial_load=True), no_dist=True
+    )
     assert partial["b"].tolist() == [0.0, 1.0, 2.0]
     with pytest.raises(CheckpointException, match="holds no checkpoint"):
         checkpoint.load({"b": torch.zeros(3)}, checkpoint_id=tmp_path / "nowhere", no_dist=True)

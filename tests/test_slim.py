@@ -89,7 +89,9 @@ def test_the_ladder(tmp_path, cpu: str, target: str) -> None:
         same(tmp_path, rung, [want])
         if target == BEST:  # the calls that it was made of
             with np.load(tmp_path / f"{rung}.npz") as given, torch.no_grad():
-                found = torch.load_slim_program(tmp_path / f"{rung}.slim").module()(*[torch.from_numpy(given[str(k)]) for k in range(len(given))])
+                found = torch.load_slim_program(tmp_path / f"{rung}.slim").module()(
+                    *[torch.from_numpy(given[str(k)]) for k in range(len(given))]
+                )
             np.testing.assert_allclose(found.numpy(), want, rtol=1e-5, atol=1e-5 * max(1.0, np.abs(want).max()))
 
 
@@ -103,7 +105,9 @@ def test_all_levels_are_in_one_file(tmp_path) -> None:
 
 
 def test_threads_change_no_bit(tmp_path) -> None:
-    model = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.Flatten(), nn.Linear(32 * 30 * 30, 16)).eval()
+    model = nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.Flatten(), nn.Linear(32 * 30 * 30, 16)
+    ).eval()
     x = torch.randn(8, 3, 32, 32)
     torch.export_slim(model, (x,), tmp_path / "m.slim", targets=[BEST])
     alone, together = (torch.load_slim(tmp_path / "m.slim", threads=n) for n in (1, 3))
@@ -134,7 +138,13 @@ def test_sizes(tmp_path) -> None:
     """There is a plan for each size, which has the bits that flambeau has for it."""
     batch, words = torch.export.Dim("batch", min=1, max=3), torch.export.Dim("words", min=4, max=6)
     model, _ = models()["lstm"]
-    torch.export_slim(model, (torch.zeros(2, 5, dtype=torch.int64),), tmp_path / "m.slim", targets=[BEST], dynamic_shapes={"words": {0: batch, 1: 2 * words}})
+    torch.export_slim(
+        model,
+        (torch.zeros(2, 5, dtype=torch.int64),),
+        tmp_path / "m.slim",
+        targets=[BEST],
+        dynamic_shapes={"words": {0: batch, 1: 2 * words}},
+    )
     slim = torch.load_slim(tmp_path / "m.slim")
     assert [x.shape for x in slim.inputs] == [(None, None)]
     assert [x.shape for x in slim.outputs] == [(None, None, 7), (4, None, 24), (4, None, 24)]
@@ -151,7 +161,9 @@ def test_sizes(tmp_path) -> None:
     with pytest.raises(ExportError, match="no upper bound"):
         torch.export_slim(torch.relu, (torch.ones(2),), tmp_path / "m.slim", dynamic_shapes=({0: torch.export.Dim("n")},))
     with pytest.raises(ExportError, match="2000 combinations"):
-        torch.export_slim(torch.relu, (torch.ones(2),), tmp_path / "m.slim", dynamic_shapes=({0: torch.export.Dim("n", min=1, max=2000)},))
+        torch.export_slim(
+            torch.relu, (torch.ones(2),), tmp_path / "m.slim", dynamic_shapes=({0: torch.export.Dim("n", min=1, max=2000)},)
+        )
 
 
 # --- arguments -------------------------------------------------------------------------------------------------
@@ -355,7 +367,10 @@ def members_of(path: Path) -> tuple[dict, dict]:
 def places_in(x, path=()) -> list:
     """The paths to all values in a nest."""
     if isinstance(x, (dict, list)):
-        return [path, *(p for key, part in (x.items() if isinstance(x, dict) else enumerate(x)) for p in places_in(part, (*path, key)))]
+        return [
+            path,
+            *(p for key, part in (x.items() if isinstance(x, dict) else enumerate(x)) for p in places_in(part, (*path, key))),
+        ]
     return [path]
 
 
@@ -391,7 +406,10 @@ def test_hostile_manifests(saved, tmp_path) -> None:
         manifest, members = members_of(path)
         name = draw.choice(["plan-0", "code", ""])
         changed = json.loads(members[f"targets/{BEST}/{name}.json"][0]) if name else manifest
-        place, wrong = draw.choice([p for p in places_in(changed) if p and p[0] not in FREE and p[-1] != "name"]), draw.choice(WRONG)
+        place, wrong = (
+            draw.choice([p for p in places_in(changed) if p and p[0] not in FREE and p[-1] != "name"]),
+            draw.choice(WRONG),
+        )
         if wrong is None and "shape" in place:  # any size, of which there are still no plans but one
             continue
         put(changed, place, wrong)
@@ -445,7 +463,15 @@ def test_flambeau_export(tmp_path, capsys) -> None:
     torch.manual_seed(1)
     model = DigitNet().eval()
     torch.save(model.state_dict(), tmp_path / "digits.pt")
-    words = [str(tmp_path / "digits.pt"), "--factory", "flambeau.cli.demo:DigitNet", "--out", str(tmp_path / "digits.slim"), "--target", BEST]
+    words = [
+        str(tmp_path / "digits.pt"),
+        "--factory",
+        "flambeau.cli.demo:DigitNet",
+        "--out",
+        str(tmp_path / "digits.slim"),
+        "--target",
+        BEST,
+    ]
     assert export.main([*words, "--input", "images:FP32:-1x1x8x8", "--max-size", "4"]) == 0
     assert torch.load_slim(tmp_path / "digits.slim").digest in capsys.readouterr().out
     images = torch.rand(3, 1, 8, 8)

@@ -1,6 +1,7 @@
 """Slim models' code for aarch64, run by an emulator of that machine where there is one (``qemu-aarch64``, or its static twin).
 
-There is no Python for it, so a model, its weights and arguments become one executable file without libraries, which writes its results.
+There is no Python for it, so a model, its weights and arguments become one executable file without libraries, which writes its
+results.
 """
 
 from __future__ import annotations
@@ -116,7 +117,11 @@ class Program:
         for place in image.moved:
             self.put(code, place, struct.unpack_from("<Q", code, place)[0] + BASE)
         self.data, self.data_at = bytearray(), BASE + -(-len(code) // 65536) * 65536
-        own = [self.add(bytes(plan["arena"])), self.add(bytes(8 * plan["faults"])), self.add(np.array(plan["numbers"], np.int64).tobytes())]
+        own = [
+            self.add(bytes(plan["arena"])),
+            self.add(bytes(8 * plan["faults"])),
+            self.add(np.array(plan["numbers"], np.int64).tobytes()),
+        ]
         inputs = [self.add(x.numpy().tobytes()) for x in args]
         outputs = [self.add(bytes(int(np.prod(shape)) * np.dtype(dtype).itemsize)) for shape, dtype in plan["outputs"]]
         held = [self.add(np.ascontiguousarray(w.value).tobytes()) for w in weights.all]
@@ -142,7 +147,9 @@ class Program:
 
     def write(self, path: Path) -> None:
         parts = [(BASE, self.code), (self.data_at, bytes(self.data))]
-        head = struct.pack("<4s12B2HIQQQI6H", b"\x7fELF", 2, 1, 1, *[0] * 9, 2, 183, 1, BASE + self.symbols["_start"], 64, 0, 0, 64, 56, 2, 0, 0, 0)
+        head = struct.pack(
+            "<4s12B2HIQQQI6H", b"\x7fELF", 2, 1, 1, *[0] * 9, 2, 183, 1, BASE + self.symbols["_start"], 64, 0, 0, 64, 56, 2, 0, 0, 0
+        )
         content = b""
         for address, memory in parts:
             head += struct.pack("<2I6Q", 1, 7, 65536 + len(content), address, address, len(memory), len(memory), 65536)

@@ -21,7 +21,9 @@ from tests.slim_models import flat, models
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 CROSS = shutil.which("aarch64-linux-gnu-gcc")
 EMULATOR = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
-needs_compiler = pytest.mark.skipif(COMPILER is None or not flambeau_slim.targets(), reason="needs a C compiler, and a machine that slim models are for")
+needs_compiler = pytest.mark.skipif(
+    COMPILER is None or not flambeau_slim.targets(), reason="needs a C compiler, and a machine that slim models are for"
+)
 needs_emulator = pytest.mark.skipif(CROSS is None or EMULATOR is None, reason="needs aarch64-linux-gnu-gcc and qemu-aarch64")
 TARGET = flambeau_slim.targets()[-1] if flambeau_slim.targets() else "x86-64-v2"
 
@@ -66,7 +68,19 @@ def program(folder: Path, compiler: str, names: dict[str, tuple[list, list]], *s
             f"        return run({name.upper()}_INPUTS, in, {name.upper()}_OUTPUTS, out, {name}_run); }}"
         )
     (folder / "main.c").write_text(MAIN.replace("INCLUDES", includes).replace("MODELS", "\n".join(chosen)))
-    command = [compiler, "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "main.c", *(f"{name}.o" for name in names), *settings, "-o", "program"]
+    command = [
+        compiler,
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-pedantic",
+        "main.c",
+        *(f"{name}.o" for name in names),
+        *settings,
+        "-o",
+        "program",
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return folder / "program"
@@ -85,7 +99,9 @@ def check_models(folder: Path, compiler: str, target: str, emulator: list[str], 
         sizes[name] = [a.nbytes for a in args], [w.nbytes for w in want[name]]
     made = program(folder, compiler, sizes, *settings)
     for name, (_, args) in chosen.items():
-        done = subprocess.run([*emulator, str(made), name], input=b"".join([a.numpy().tobytes() for a in args]), capture_output=True, timeout=120)
+        done = subprocess.run(
+            [*emulator, str(made), name], input=b"".join([a.numpy().tobytes() for a in args]), capture_output=True, timeout=120
+        )
         assert done.returncode == 0, name
         start = 0
         for value in want[name]:
@@ -167,7 +183,9 @@ int main(void) {
     assert done.returncode == 0, done.stderr
     done = subprocess.run([tmp_path / "program"], capture_output=True, text=True, timeout=120)
     assert done.stdout == "0 1 4 4 0 3 2 0 3 7 7 0", done
-    shared = subprocess.run([str(COMPILER), "-shared", "-o", "libwords.so", "words.o"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    shared = subprocess.run(
+        [str(COMPILER), "-shared", "-o", "libwords.so", "words.o"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
     assert shared.returncode == 0, shared.stderr
     import ctypes
 
@@ -194,7 +212,17 @@ def test_what_is_written_and_what_is_refused(tmp_path) -> None:
 def test_flambeau_export(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(DigitNet().state_dict(), "digits.pt")
-    words = ["digits.pt", "--factory", "flambeau.cli.demo:DigitNet", "--input", "images:FP32:-1x1x8x8", "--max-size", "2", "--out", "digits.o"]
+    words = [
+        "digits.pt",
+        "--factory",
+        "flambeau.cli.demo:DigitNet",
+        "--input",
+        "images:FP32:-1x1x8x8",
+        "--max-size",
+        "2",
+        "--out",
+        "digits.o",
+    ]
     assert export.main([*words, "--target", "x86-64-v2"]) == 0
     assert "digits.h" in capsys.readouterr().out
     assert "[0] images: float[1..2][1][8][8]" in Path("digits.h").read_text()

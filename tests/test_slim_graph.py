@@ -1,4 +1,5 @@
-"""The graphs of slim models: read again they compute what the model computes, become files of ONNX's, and are refused when they are damaged."""
+"""The graphs of slim models: read again they compute what the model computes, become files of ONNX's, and are refused when they
+are damaged."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def test_a_module_again(tmp_path, name: str) -> None:
         same([t.numpy() for t in flat(made)], [t.numpy() for t in flat(want)])
     if isinstance(model, nn.Module):
         own = dict(model.named_parameters())
-        assert {name: p.tolist() for name, p in program.named_parameters()}.items() <= {name: p.tolist() for name, p in own.items()}.items()
+        assert {name: p.tolist() for name, p in program.named_parameters()}.items() <= {
+            name: p.tolist() for name, p in own.items()
+        }.items()
 
 
 @pytest.mark.parametrize("name", ["digits", "resnet", "transformer", "lstm", "function"])
@@ -94,7 +97,11 @@ def test_tied_and_transposed_weights(tmp_path) -> None:
             self.turn = nn.Parameter(torch.rand(4, 4).T)
 
         def forward(self, x):
-            return self.back(self.words(x) @ self.turn) + torch.arange(7.0) * float("1e-3") + torch.full((7,), -float("inf")).clamp(min=0)
+            return (
+                self.back(self.words(x) @ self.turn)
+                + torch.arange(7.0) * float("1e-3")
+                + torch.full((7,), -float("inf")).clamp(min=0)
+            )
 
     model, x = Tied().eval(), torch.tensor([[1, 2], [6, 0]])
     module = torch.load_slim_program(exported(model, (x,), tmp_path)).module()
@@ -103,7 +110,12 @@ def test_tied_and_transposed_weights(tmp_path) -> None:
 
 
 def test_what_has_no_graph_says_why(tmp_path) -> None:
-    path = exported(lambda x: x.sum() if x.shape[0] > 2 else x.sum() + 1, (torch.ones(2),), tmp_path, dynamic_shapes=({0: torch.export.Dim("n", min=1, max=3)},))
+    path = exported(
+        lambda x: x.sum() if x.shape[0] > 2 else x.sum() + 1,
+        (torch.ones(2),),
+        tmp_path,
+        dynamic_shapes=({0: torch.export.Dim("n", min=1, max=3)},),
+    )
     assert torch.load_slim(path)(np.ones(2, np.float32)) == 3
     with pytest.raises(flambeau_slim.SlimError, match="no graph.*does something else for other sizes"):
         torch.load_slim_program(path)

@@ -6,7 +6,29 @@ import pytest
 import flambeau as torch
 from flambeau.core import config
 
-EDGES = [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 1.5, 2.0, -2.0, 2.5, 3.0, 9.99, 10.0, 10.01, -9.5, -10.25, 100.0, -100.5, 1e-30, -1e-30, 1e10]
+EDGES = [
+    0.0,
+    -0.0,
+    0.5,
+    -0.5,
+    1.0,
+    -1.0,
+    1.5,
+    2.0,
+    -2.0,
+    2.5,
+    3.0,
+    9.99,
+    10.0,
+    10.01,
+    -9.5,
+    -10.25,
+    100.0,
+    -100.5,
+    1e-30,
+    -1e-30,
+    1e10,
+]
 EDGES += [3e38, np.inf, -np.inf, np.nan, 0.9999999, -0.9999999, 0.41421357, 2.4142135]
 FUNCTIONS = [torch.lgamma, torch.digamma, torch.erfinv, torch.atan, torch.atan2]
 
@@ -37,4 +59,6 @@ def test_loops_are_the_kernels(function, dtype, monkeypatch):
         np.testing.assert_array_equal(np.signbit(got)[~np.isnan(got)], np.signbit(expected)[~np.isnan(expected)])
         # Where a logarithm is near a root, what is left of it has the rounding error of the terms.
         unit = np.finfo(dtype).eps
-        np.testing.assert_allclose(got, expected, rtol=4 * unit if dtype is np.float32 else 1e-14, atol=1e-14 if dtype is np.float64 else 0)
+        np.testing.assert_allclose(
+            got, expected, rtol=4 * unit if dtype is np.float32 else 1e-14, atol=1e-14 if dtype is np.float64 else 0
+        )

@@ -105,7 +105,9 @@ def test_no_tensor_reads_outside_a_storage_that_became_smaller(count):
             else:
                 assert use(t) == {6: 36.0, 2: 20.0}[len(t)]
     x.untyped_storage().resize_(24)
-    assert use(x) == sum(2 * v + 1 for v in range(6) if 4 * v + 4 <= count and count >= 4) + sum(1 for v in range(6) if 4 * v + 4 > count)
+    assert use(x) == sum(2 * v + 1 for v in range(6) if 4 * v + 4 <= count and count >= 4) + sum(
+        1 for v in range(6) if 4 * v + 4 > count
+    )
 
 
 def test_memory_that_others_use_is_not_resized():
@@ -123,7 +125,11 @@ def test_memory_that_numpy_has_had_is_not_resized(look):
     del array
     look(x)
     assert not x.untyped_storage().resizable()
-    for grow in (lambda: x.resize_(100), lambda: x.untyped_storage().resize_(1000), lambda: torch.exp(torch.ones(2, 3, 3), out=x[1])):
+    for grow in (
+        lambda: x.resize_(100),
+        lambda: x.untyped_storage().resize_(1000),
+        lambda: torch.exp(torch.ones(2, 3, 3), out=x[1]),
+    ):
         with pytest.raises(RuntimeError, match="not resizable"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             grow()
@@ -146,7 +152,9 @@ def test_files(tmp_path):
     assert torch.UntypedStorage.from_file(str(path), False, 2).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("buffer", [bytes(range(1, 17)), bytearray(range(1, 17)), memoryview(bytes(range(1, 17))), mmap.mmap(-1, 16)])
+@pytest.mark.parametrize(
+    "buffer", [bytes(range(1, 17)), bytearray(range(1, 17)), memoryview(bytes(range(1, 17))), mmap.mmap(-1, 16)]
+)
 @pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.float64, torch.complex64])
 def test_buffers(buffer, dtype):
     for order, mark in (("little", "<"), ("big", ">")):

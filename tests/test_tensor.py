@@ -462,7 +462,9 @@ def test_results_in_another_order_are_written_again_and_again(times, compiled, m
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1, 1)])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int8, torch.int64, torch.bool])
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int8, torch.int64, torch.bool]
+)
 def test_items_of_one_element(dtype, shape):
     one = torch.ones(shape, dtype=dtype)
     part = torch.ones(3, dtype=dtype)[1:2].reshape(shape)
@@ -480,7 +482,12 @@ def test_classes_with_a_torch_dispatch_are_asked_for_operators():
             asked.append((str(func), types, len(args)))
             return torch.zeros(2)
 
-    for x in (torch.ones(2).as_subclass(Logged), Logged([1.0, 1.0]), torch.Tensor._make_subclass(Logged, torch.ones(2)), torch.Tensor._make_wrapper_subclass(Logged, (2,))):
+    for x in (
+        torch.ones(2).as_subclass(Logged),
+        Logged([1.0, 1.0]),
+        torch.Tensor._make_subclass(Logged, torch.ones(2)),
+        torch.Tensor._make_wrapper_subclass(Logged, (2,)),
+    ):
         assert isinstance(x, Logged) and x.shape == (2,)
         with torch._C.DisableTorchFunctionSubclass():
             assert (x + 1).tolist() == [0.0, 0.0]

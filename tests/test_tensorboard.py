@@ -120,7 +120,9 @@ def test_settings_are_a_run_of_their_own(tmp_path):
 
 def test_points_for_the_projector(tmp_path):
     with SummaryWriter(tmp_path) as writer:
-        writer.add_embedding(torch.tensor([[1.0, 2.5], [3.0, 4.0]]), metadata=["a", "b"], label_img=torch.rand(2, 3, 4, 6), tag="e/x")
+        writer.add_embedding(
+            torch.tensor([[1.0, 2.5], [3.0, 4.0]]), metadata=["a", "b"], label_img=torch.rand(2, 3, 4, 6), tag="e/x"
+        )
         with pytest.raises(AssertionError, match="labels should equal"):
             writer.add_embedding(torch.ones(2, 3), metadata=["a"], global_step=1)
     folder = tmp_path / "00000" / "e%2fx"

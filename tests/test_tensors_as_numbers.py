@@ -8,9 +8,7 @@ from flambeau.ops.record import registry
 from flambeau.ops.samples import Make
 from tests.test_ops import leaves
 
-OPS = sorted(
-    {id(op): op for op in registry.values() if op.samples and op.number_places}.values(), key=lambda op: op.name
-)
+OPS = sorted({id(op): op for op in registry.values() if op.samples and op.number_places}.values(), key=lambda op: op.name)
 
 
 def as_tensor(value):
@@ -51,10 +49,7 @@ def test_calls_that_repeat_read_the_number_each_time():
     for k in [0, 1, -1, 2, 0, 1] * 4:
         assert x.tril(torch.tensor(k)).tolist() == x.tril(k).tolist()
         assert torch.stack([x, x], torch.tensor(abs(k))).shape == torch.stack([x, x], abs(k)).shape
-        assert (
-            torch.nn.functional.celu(-x, torch.tensor(k + 2.5)).tolist()
-            == torch.nn.functional.celu(-x, k + 2.5).tolist()
-        )
+        assert torch.nn.functional.celu(-x, torch.tensor(k + 2.5)).tolist() == torch.nn.functional.celu(-x, k + 2.5).tolist()
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,9 @@ def gradients(run):
 
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_checkpoint_gives_the_same_gradients(use_reentrant, monkeypatch):
-    monkeypatch.setattr(config, "compiled", False)  # a plan's last bits differ, and which traces have one depends on what ran before
+    monkeypatch.setattr(
+        config, "compiled", False
+    )  # a plan's last bits differ, and which traces have one depends on what ran before
     expected = gradients(lambda net, x: net(x))
     assert_close(gradients(lambda net, x: checkpoint(net, x, use_reentrant=use_reentrant)), expected, rtol=0, atol=0)
     by_parts = gradients(lambda net, x: checkpoint_sequential(net, 2, x, use_reentrant=use_reentrant))
@@ -394,7 +396,9 @@ def test_profile_takes_the_times_of_the_steps_that_the_schedule_picks(tmp_path):
     p.export_chrome_trace(tmp_path / "trace.json")
 
 
-@pytest.mark.parametrize("settings", [{}, {"enabled": False}, {"profile_memory": True}, {"use_cuda": True}, {"use_kineto": False}, {"size": 3}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"enabled": False}, {"profile_memory": True}, {"use_cuda": True}, {"use_kineto": False}, {"size": 3}]
+)
 @pytest.mark.parametrize("module", [profiler, torch.autograd.profiler])
 def test_profiles_do_what_they_are_told_or_say_that_they_do_not(module, settings):
     name = next(iter(settings), "")
@@ -403,7 +407,11 @@ def test_profiles_do_what_they_are_told_or_say_that_they_do_not(module, settings
             module.profile(**settings)
         return
     refused = {"profile_memory": "profile_memory=True has no effect", "use_cuda": "CUDA is not available"}.get(name)
-    with pytest.warns(UserWarning, match=refused) if refused else nullcontext(), module.profile(**settings) as p, module.record_function("part"):
+    with (
+        pytest.warns(UserWarning, match=refused) if refused else nullcontext(),
+        module.profile(**settings) as p,
+        module.record_function("part"),
+    ):
         pass
     assert [row.key for row in p.key_averages()] == (["part"] if settings.get("enabled", True) else [])
     assert ("part" in p.table()) == settings.get("enabled", True)
@@ -443,7 +451,12 @@ def test_nests_of_other_types():
 def test_constraints_have_transforms():
     constraints = torch.distributions.constraints
     x = torch.linspace(-3, 3, 8)
-    for constraint in (constraints.positive, constraints.unit_interval, constraints.interval(-1.0, 5.0), constraints.less_than(2.0)):
+    for constraint in (
+        constraints.positive,
+        constraints.unit_interval,
+        constraints.interval(-1.0, 5.0),
+        constraints.less_than(2.0),
+    ):
         y = torch.distributions.transform_to(constraint)(x)
         assert constraint.check(y).all()
         # 1e-4: the inverse of the sigmoid near 0 and 1, in float32

@@ -60,7 +60,11 @@ def program(tmp_path):
 
 def clean() -> dict[str, str]:
     """The environment without what tells of groups of processes."""
-    return {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+    }
 
 
 def start(command: list[str], **environment: str) -> subprocess.Popen:
@@ -75,7 +79,9 @@ def results(path: Path, size: int) -> list[dict]:
 
 
 def test_an_environment_as_pytorchs(program, tmp_path):
-    process = start([*ALONE, "--log-dir", str(tmp_path / "logs"), "--tee", "1", "--redirects", "1:2", program, str(tmp_path / "out"), ""])
+    process = start(
+        [*ALONE, "--log-dir", str(tmp_path / "logs"), "--tee", "1", "--redirects", "1:2", program, str(tmp_path / "out"), ""]
+    )
     printed, errors = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, errors
     assert sorted(printed.split("\n")) == ["", "[default0]:done 0", "[default1]:done 1"]
@@ -90,20 +96,31 @@ def test_an_environment_as_pytorchs(program, tmp_path):
             "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT", "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
         }  # fmt: skip
         assert {name: found.get(name) for name in expected} == expected
-        assert found["TORCHELASTIC_ERROR_FILE"].endswith(f"attempt_0/{rank}/error.json") and {"MASTER_PORT", "TORCHELASTIC_RUN_ID"} <= set(found)
+        assert found["TORCHELASTIC_ERROR_FILE"].endswith(f"attempt_0/{rank}/error.json") and {
+            "MASTER_PORT",
+            "TORCHELASTIC_RUN_ID",
+        } <= set(found)
         assert not [name for name in found if name.startswith("PMI_")]
 
 
 def test_a_worker_that_fails_is_told_of_and_all_are_started_again(program, tmp_path):
     code = f"import flambeau.compat, runpy, sys; flambeau.compat.install(); sys.argv = {['run', *ALONE[3:], '--max-restarts=1', program, str(tmp_path / 'out'), 'fail']}"
-    again = start([sys.executable, "-c", code + "; sys.argv.pop(1); runpy.run_module('torch.distributed.run', run_name='__main__')"])
+    again = start(
+        [sys.executable, "-c", code + "; sys.argv.pop(1); runpy.run_module('torch.distributed.run', run_name='__main__')"]
+    )
     failed = start([*ALONE, program, str(tmp_path / "other"), "fail"])
     _, errors = again.communicate(timeout=LIMIT)
     assert again.returncode == 0, errors
     assert [told["environment"]["TORCHELASTIC_RESTART_COUNT"] for told in results(tmp_path / "out", 2)] == ["1", "1"]
     _, errors = failed.communicate(timeout=LIMIT)
     assert failed.returncode == 1
-    for words in ("program.py FAILED", "Root Cause (first observed failure)", "rank      : 1 (local_rank: 1)", "exitcode  : 1", "ValueError: on purpose"):
+    for words in (
+        "program.py FAILED",
+        "Root Cause (first observed failure)",
+        "rank      : 1 (local_rank: 1)",
+        "exitcode  : 1",
+        "ValueError: on purpose",
+    ):
         assert words in errors
 
 
@@ -163,6 +180,11 @@ def test_options(monkeypatch):
     with pytest.raises(RuntimeError, match="MIN:MAX"):
         parse_min_max_nnodes("1:2:3")
     output = Output("0:1,1:2", "0", "1")
-    assert [output.of(rank, which) for rank in (0, 1) for which in (1, 2)] == [(True, False), (False, False), (False, True), (True, False)]
+    assert [output.of(rank, which) for rank in (0, 1) for which in (1, 2)] == [
+        (True, False),
+        (False, False),
+        (False, True),
+        (True, False),
+    ]
     with pytest.raises(ValueError, match="std mapping"):
         Output("x")

@@ -36,7 +36,9 @@ def without(code: str, *words: str, **variables: str) -> subprocess.CompletedPro
     """What a program prints where there is no llvmlite."""
     code = "import sys; sys.modules['llvmlite'] = None\n" + textwrap.dedent(code)
     environment = {**os.environ, "FLAMBEAU_COMPILE": "1", **variables}
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300, cwd=ROOT, env=environment)
+    return subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300, cwd=ROOT, env=environment
+    )
 
 
 def test_a_training_has_the_same_losses():

@@ -75,7 +75,9 @@ def check(make) -> None:
     """``make(numbers, by_matrices)`` gives tensors; both ways must agree, in values and gradients, to second order."""
     start = torch.arange(12.0, dtype=torch.float64).sin()
     found = {}
-    for by_matrices in (True, False, False, False) if config.compiled else (True, False):  # what is repeated is recorded in fewer steps, and compiled
+    for by_matrices in (
+        (True, False, False, False) if config.compiled else (True, False)
+    ):  # what is repeated is recorded in fewer steps, and compiled
         x = start.clone().requires_grad_()
         seen = make(x, by_matrices)
         rows = [flat(t) for t in seen]
@@ -155,7 +157,6 @@ def test_writes_through_several_views(kind):
             return [between, r, flat(y)]
 
         check(make)
-
 
 
 def test_the_tape_keeps_contents_that_later_writes_go_over():

@@ -69,7 +69,9 @@ def stacked(tensors, dims):
 def close(a, b, what):
     assert a.shape == b.shape and a.dtype is b.dtype, (what, a.shape, b.shape, a.dtype, b.dtype)
     rtol = 1e-9 if a.dtype.itemsize > 4 or not a.dtype.is_floating_point else 1e-5
-    np.testing.assert_allclose(np.array(a.detach()._array()), np.array(b.detach()._array()), rtol=rtol, atol=rtol / 10, err_msg=str(what))
+    np.testing.assert_allclose(
+        np.array(a.detach()._array()), np.array(b.detach()._array()), rtol=rtol, atol=rtol / 10, err_msg=str(what)
+    )
 
 
 def differentiable(results):

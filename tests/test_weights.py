@@ -27,10 +27,18 @@ def made(dtype: torch.dtype, *shape: int) -> torch.Tensor:
 
 
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.dtype is b.dtype and a.shape == b.shape and (a.numel() == 0 or torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8)))
+    return (
+        a.dtype is b.dtype
+        and a.shape == b.shape
+        and (a.numel() == 0 or torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8)))
+    )
 
 
-STATE = {f"{dtype}.{i}".removeprefix("torch."): made(dtype, *shape) for dtype in DTYPES for i, shape in enumerate([(3, 4), (5,), (), (0, 2)])}
+STATE = {
+    f"{dtype}.{i}".removeprefix("torch."): made(dtype, *shape)
+    for dtype in DTYPES
+    for i, shape in enumerate([(3, 4), (5,), (), (0, 2)])
+}
 
 
 def test_every_dtype_and_shape_comes_back(tmp_path: Path) -> None:
@@ -79,7 +87,13 @@ def test_files_are_those_of_the_package(tmp_path: Path) -> None:
             else:
                 raise AssertionError(wrong)
     """
-    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "ours.safetensors"), str(tmp_path / "theirs.safetensors")]
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(code),
+        str(tmp_path / "ours.safetensors"),
+        str(tmp_path / "theirs.safetensors"),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     assert result.returncode == 0, result.stderr
     found = weights.load_file(tmp_path / "theirs.safetensors")

@@ -154,7 +154,10 @@ def test_parts_beside_tensors_in_another_order_of_memory(shape):
     for i in range(5):
         data = torch.tensor(rng.standard_normal(40).astype(np.float32))
         values = np.array(data.tolist(), np.float32)
-        part, expected = data.as_strided(shape, (1,) * len(shape), i), np.lib.stride_tricks.as_strided(values[i:], shape, [4] * len(shape))
+        part, expected = (
+            data.as_strided(shape, (1,) * len(shape), i),
+            np.lib.stride_tricks.as_strided(values[i:], shape, [4] * len(shape)),
+        )
         turned = torch.tensor(rng.standard_normal(shape[::-1]).astype(np.float32)).permute(*range(len(shape))[::-1])
         other = np.array(turned.tolist(), np.float32).reshape(shape)
         np.testing.assert_array_equal(np.array((part * turned).tolist()).reshape(shape), expected * other)
@@ -180,9 +183,7 @@ def test_calls_on_other_rows_are_followed(monkeypatch):
     for i in range(10):
         y = x[2 * i : 2 * i + 2] @ w + x[i].sum()
         values, weights = np.array(x.tolist()), np.array(w.tolist())
-        np.testing.assert_allclose(
-            y.tolist(), values[2 * i : 2 * i + 2] @ weights + values[i].sum(), rtol=1e-4, atol=1e-5
-        )
+        np.testing.assert_allclose(y.tolist(), values[2 * i : 2 * i + 2] @ weights + values[i].sum(), rtol=1e-4, atol=1e-5)
         if i == 3:
             monkeypatch.setattr(dispatch, "record", lambda op, *rest: (seen.append(op.name), real(op, *rest))[1])
     assert seen == []

@@ -272,7 +272,18 @@ class Everything(Dataset):
         tensors = [torch.full((i, 2), 1).to(dtype) for dtype in dtypes.ALL]
         large = torch.arange(100_000.0).reshape(100, 1000) * i
         arrays = {"a": np.arange(5_000) + i, "b": np.zeros((0, 3)), "c": np.asfortranarray(np.ones((40, 50)))}
-        return tensors, large.t(), large[3:5], arrays, "text" * 10_000, b"bytes", None, i, {"x": (1.5, [i])}, torch.nn.Parameter(large)
+        return (
+            tensors,
+            large.t(),
+            large[3:5],
+            arrays,
+            "text" * 10_000,
+            b"bytes",
+            None,
+            i,
+            {"x": (1.5, [i])},
+            torch.nn.Parameter(large),
+        )
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -11,7 +11,11 @@ import flambeau
 from flambeau.ops.record import Op, registry
 from flambeau.ops.samples import Make
 
-PUBLIC = [op for op in dict.fromkeys(registry.values()) if op.samples and not op.short_name.startswith("_") and not op.name.startswith("aten.")]
+PUBLIC = [
+    op
+    for op in dict.fromkeys(registry.values())
+    if op.samples and not op.short_name.startswith("_") and not op.name.startswith("aten.")
+]
 
 
 class Thing:
@@ -22,7 +26,8 @@ WRONG = ["text", None, [1, 2], Thing(), 3, np.ones(2)]
 
 
 def calls(op: Op) -> Iterator[tuple[Any, tuple, dict[str, Any], list[tuple[Any, Callable]]]]:
-    """For each argument that is a tensor in a sample: its place or name, the sample, and what is wrong there with a maker of the call."""
+    """For each argument that is a tensor in a sample: its place or name, the sample, and what is wrong there with a maker of the
+    call."""
     done = set()
     for sample in op.samples(Make(requires_grad=False)):
         for place in [*range(len(sample.args)), *sample.kwargs]:

@@ -1,7 +1,7 @@
 """The chapters of the book and their pictures, which are drawn of what the chapters' own programs have computed.
 
-``python -m tools.book CHAPTER ...`` runs chapters and draws their pictures anew; with ``--check`` it compares instead: a picture keeps the
-numbers that it was drawn of, which must be those of the program, as far as other processors round alike.
+``python -m tools.book CHAPTER ...`` runs chapters and draws their pictures anew; with ``--check`` it compares instead: a picture
+keeps the numbers that it was drawn of, which must be those of the program, as far as other processors round alike.
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ def _bitmap(digits: str) -> str:
     rows = [shades[3 * side * i : 3 * side * (i + 1)] for i in range(side)]
     padded = [b"".join(row[3 * j : 3 * j + 3][::-1] for j in range(side)) + bytes(-3 * side % 4) for row in rows]
     content = b"".join(reversed(padded))  # from below, blue first
-    head = struct.pack("<2sIIIIiiHHIIiiII", b"BM", 54 + len(content), 0, 54, 40, side, side, 1, 24, 0, len(content), 2835, 2835, 0, 0)
+    head = struct.pack(
+        "<2sIIIIiiHHIIiiII", b"BM", 54 + len(content), 0, 54, 40, side, side, 1, 24, 0, len(content), 2835, 2835, 0, 0
+    )
     return base64.b64encode(head + content).decode()
 
 
@@ -122,7 +124,9 @@ def _same_views(one: dict[str, list[str]], other: dict[str, list[str]]) -> bool:
     def apart(a: str, b: str) -> float:
         return sum(abs(int(x, 16) - int(y, 16)) for x, y in zip(a, b, strict=True)) / len(a)
 
-    return one.keys() == other.keys() and all(apart(a, b) < 1.0 for label in one for a, b in zip(one[label], other[label], strict=True))
+    return one.keys() == other.keys() and all(
+        apart(a, b) < 1.0 for label in one for a, b in zip(one[label], other[label], strict=True)
+    )
 
 
 def _rounded(values: Any) -> Any:
@@ -141,7 +145,9 @@ PICTURES = {
     "01-numpy": _losses("Gradient descent on the two-layer net", lambda names: {"loss": names["losses"]}),
     "06-training": _losses("Three optimizers learn a sine", lambda names: names["curves"]),
     "08-pictures": Picture(
-        lambda names: names["counts"].tolist(), lambda counts: confusion_svg("360 digits that the net had not seen", counts), _few_moved
+        lambda names: names["counts"].tolist(),
+        lambda counts: confusion_svg("360 digits that the net had not seen", counts),
+        _few_moved,
     ),
     "10-attention": Picture(lambda names: _rounded(names["shares"].tolist()), _attended, _near),
     "14-nerf": Picture(_views, _turning, _same_views),

@@ -21,9 +21,7 @@ TINY = mpf(10) ** -20
 Function = Callable[[mpf], mpf]
 
 
-def remez(
-    f: Function, weight: Function, low, high, degree: int, rounds: int = 25, grid: int = 1200
-) -> tuple[mpf, list[mpf]]:
+def remez(f: Function, weight: Function, low, high, degree: int, rounds: int = 25, grid: int = 1200) -> tuple[mpf, list[mpf]]:
     """The error and the coefficients of the polynomial p that minimises ``max |weight * (f - p)|``."""
     low, high = mpf(low), mpf(high)
     count = degree + 2

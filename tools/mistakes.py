@@ -1,4 +1,5 @@
-"""Writes the pages of docs/ about mistakes: what PyTorch says of each program in examples/mistakes and what flambeau says, and the codes.
+"""Writes the pages of docs/ about mistakes: what PyTorch says of each program in examples/mistakes and what flambeau says, and the
+codes.
 
     python tools/mistakes.py            # the pages of codes
     python tools/mistakes.py --torch    # the tables too; this runs the programs, and needs PyTorch beside flambeau
@@ -69,13 +70,17 @@ def codes_page(language: str) -> str:
 def _said_by_pytorch() -> tuple[str, dict[str, str]]:
     programs = json.dumps([(s.path.stem, s.program) for s in samples()])
     done = subprocess.run([sys.executable, "-c", _PYTORCH], input=programs, capture_output=True, text=True, check=True)
-    version = subprocess.run([sys.executable, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True, check=True)
+    version = subprocess.run(
+        [sys.executable, "-c", "import torch; print(torch.__version__)"], capture_output=True, text=True, check=True
+    )
     return version.stdout.partition("+")[0].strip(), dict(map(json.loads, done.stdout.splitlines()))
 
 
 def _said_by_flambeau(language: str) -> dict[str, str]:
     environment = {**os.environ, "FLAMBEAU_LANG": language, "PYTHONUTF8": "1"}
-    done = subprocess.run([sys.executable, "-m", "tests.mistakes"], capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.mistakes"], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
     answers = {}
     for result in map(json.loads, done.stdout.splitlines()):
         wrong = result["wrong"]
@@ -90,7 +95,15 @@ def _said_by_flambeau(language: str) -> dict[str, str]:
 
 
 def _cell(text: str, most: int = 260) -> str:
-    flat = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_").replace("[", "&#91;").replace("]", "&#93;")
+    flat = (
+        " ".join(text.split())
+        .replace("|", "\\|")
+        .replace("<", "&lt;")
+        .replace("*", "\\*")
+        .replace("_", "\\_")
+        .replace("[", "&#91;")
+        .replace("]", "&#93;")
+    )
     return flat if len(flat) <= most else flat[:most].rstrip("\\ ") + " ..."
 
 

@@ -1,4 +1,5 @@
-"""A hook of MkDocs for the site of the documentation: the README is its first page, and links to files that a site has not become words."""
+"""A hook of MkDocs for the site of the documentation: the README is its first page, and links to files that a site has not become
+words."""
 
 from __future__ import annotations
 

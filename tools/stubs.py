@@ -1,10 +1,11 @@
-"""Writes what type checkers and editors see of names that are derived from the records of ops, as ``.pyi`` files beside the modules.
+"""Writes what type checkers and editors see of names that are derived from the records of ops, as ``.pyi`` files beside the
+modules.
 
     python -m tools.stubs            writes them
     python -m tools.stubs --check    fails where they are not what it would write
 
-A record's function says the types of its arguments; what an op returns is seen by running its samples. What a module makes by hand is
-imported there from where it stands.
+A record's function says the types of its arguments; what an op returns is seen by running its samples. What a module makes by hand
+is imported there from where it stands.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ from flambeau.core.random import Generator as _Generator
 from flambeau.tensor.tensor import Tensor as Tensor
 from flambeau.tensor.types import Device as _Device
 """
-_WORDS = {"Number | complex": "_complex", **{n: "_" + n for n in ("bool", "complex", "float", "int", "str", "dtype", "layout", "memory_format", "Generator", "Device")}}
+_WORDS = {
+    "Number | complex": "_complex",
+    **{n: "_" + n for n in ("bool", "complex", "float", "int", "str", "dtype", "layout", "memory_format", "Generator", "Device")},
+}
 """Names of types that are also names of functions, of dtypes or of methods where the stubs use them."""
 _KNOWN = frozenset(["Tensor", "Sequence", "Callable", "Any", "None", "Number", "tuple", "list", "Self", *_WORDS, "Size"])
 _NOT_LISTED = frozenset(["annotations", "Any", "Tensor", "namespace", "inplace_function", "importlib", "math"])
@@ -57,7 +61,8 @@ _RETURNS = {
 }  # fmt: skip
 """Results that samples do not tell, or not all about."""
 _ARGUMENTS = {"nn.functional.interpolate": {"size": "_int | Sequence[_int] | None"}}
-"""Arguments whose annotations say less than is allowed: by them an op knows which tensors stand for numbers (see ``ops/numbers.py``)."""
+"""Arguments whose annotations say less than is allowed: by them an op knows which tensors stand for numbers (see
+``ops/numbers.py``)."""
 _SEVERAL = {
     name: (("", "Tensor"), ("dim: _int, keepdim: _bool = False", f"return_types.{name}"), *more)
     for name, more in {
@@ -81,10 +86,16 @@ def annotation(text: Any) -> str:
 
 def default(value: Any) -> str:
     """A default as a stub says it."""
-    return repr(value) if type(value) in (int, bool, str, type(None)) or type(value) is float and value == value and abs(value) < 1e300 else "..."
+    return (
+        repr(value)
+        if type(value) in (int, bool, str, type(None)) or type(value) is float and value == value and abs(value) < 1e300
+        else "..."
+    )
 
 
-def parameters(found: Iterable[inspect.Parameter], method: bool = False, out: str = "", said: Mapping[str, str] = MappingProxyType({})) -> str:
+def parameters(
+    found: Iterable[inspect.Parameter], method: bool = False, out: str = "", said: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """The arguments of a function, without the first of a method, and with ``out``; ``said`` has types that annotations do not say."""
     parts, starred = ["self"] if method else [], False
     listed = list(found)[method:]
@@ -95,7 +106,10 @@ def parameters(found: Iterable[inspect.Parameter], method: bool = False, out: st
         if p.kind is p.KEYWORD_ONLY and not starred:
             parts.append("*")
         starred = starred or bool(star) or p.kind is p.KEYWORD_ONLY
-        parts.append(f"{star}{p.name}: {said.get(p.name) or annotation(p.annotation)}" + ("" if p.default is p.empty else f" = {default(p.default)}"))
+        parts.append(
+            f"{star}{p.name}: {said.get(p.name) or annotation(p.annotation)}"
+            + ("" if p.default is p.empty else f" = {default(p.default)}")
+        )
     if out and all(p.name != "out" for p in listed):
         parts += [*(() if starred else ["*"]), f"out: {out} | None = None"]
     parts += [f"**{p.name}: Any" for p in listed if p.kind is p.VAR_KEYWORD]
@@ -134,10 +148,16 @@ def of_op(name: str, op: Op, method: bool = False, inplace: bool = False) -> lis
     """An op as a function or a method."""
     if op.name in _SEVERAL and not inplace:
         first = "self" if method else "input: Tensor"
-        return [line for more, kind in _SEVERAL[op.name] for line in ("@overload", f"def {name}({', '.join(filter(None, [first, more]))}) -> {kind}: ...")]
+        return [
+            line
+            for more, kind in _SEVERAL[op.name]
+            for line in ("@overload", f"def {name}({', '.join(filter(None, [first, more]))}) -> {kind}: ...")
+        ]
     kind = "Tensor" if inplace else result(op)
     out = "" if method or inplace or not op.out else kind if kind == "Tensor" else "Sequence[Tensor]"
-    return [f"def {name}({parameters(inspect.signature(op.check).parameters.values(), method, out, _ARGUMENTS.get(op.name, {}))}) -> {kind}: ..."]
+    return [
+        f"def {name}({parameters(inspect.signature(op.check).parameters.values(), method, out, _ARGUMENTS.get(op.name, {}))}) -> {kind}: ..."
+    ]
 
 
 def of_function(name: str, function: Callable, method: bool = False) -> list[str]:
@@ -149,7 +169,13 @@ def of_function(name: str, function: Callable, method: bool = False) -> list[str
 
 def home(name: str, value: Any) -> str | None:
     """The module in which a function or class stands."""
-    codes = [value] if isinstance(value, types.FunctionType) else [f for f in vars(value).values() if isinstance(f, types.FunctionType)] if isinstance(value, type) else []
+    codes = (
+        [value]
+        if isinstance(value, types.FunctionType)
+        else [f for f in vars(value).values() if isinstance(f, types.FunctionType)]
+        if isinstance(value, type)
+        else []
+    )
     for function in codes:
         path = Path(function.__code__.co_filename)
         if path.is_relative_to(ROOT) and path != ROOT / "__init__.py":
@@ -227,11 +253,18 @@ def tensor_stub() -> str:
 def results_stub() -> str:
     """The named tuples that ops return."""
     lines = []
-    for kind in sorted({op.named_tuple() for op in registry.values() if op.outputs and "*" not in op.outputs}, key=lambda kind: kind.__name__):
+    for kind in sorted(
+        {op.named_tuple() for op in registry.values() if op.outputs and "*" not in op.outputs}, key=lambda kind: kind.__name__
+    ):
         if not kind.__name__.startswith("_"):
             fields = kind.__match_args__  # type: ignore[attr-defined]
             lines += [f"class {kind.__name__}(NamedTuple):", *[f"    {field}: Tensor" for field in fields], ""]
-    return HEAD + "from typing import Any, NamedTuple\n\nfrom flambeau.tensor.tensor import Tensor\n\n" + "\n".join(lines) + "\ndef __getattr__(name: str) -> Any: ...\n"
+    return (
+        HEAD
+        + "from typing import Any, NamedTuple\n\nfrom flambeau.tensor.tensor import Tensor\n\n"
+        + "\n".join(lines)
+        + "\ndef __getattr__(name: str) -> Any: ...\n"
+    )
 
 
 def stubs() -> dict[Path, str]:
@@ -239,7 +272,11 @@ def stubs() -> dict[Path, str]:
     from flambeau import fft, linalg, special
     from flambeau.nn import functional
 
-    made = {ROOT / "tensor/derived.pyi": tensor_stub(), ROOT / "return_types.pyi": results_stub(), ROOT / "__init__.pyi": module_stub(flambeau, "flambeau")}
+    made = {
+        ROOT / "tensor/derived.pyi": tensor_stub(),
+        ROOT / "return_types.pyi": results_stub(),
+        ROOT / "__init__.pyi": module_stub(flambeau, "flambeau"),
+    }
     for module in (fft, linalg, special, functional):
         assert module.__file__ is not None
         made[Path(module.__file__).with_suffix(".pyi")] = module_stub(module, module.__name__)

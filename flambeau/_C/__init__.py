@@ -142,7 +142,9 @@ class PyTorchFileReader:
     """PyTorch's reader of its files in C++: here :func:`flambeau.load` reads them, and making one is refused."""
 
     def __init__(self, *args: Any) -> None:
-        raise RuntimeError(f"{type(self).__name__} is a part of PyTorch's in C++; torch.load and torch.save read and write its files")
+        raise RuntimeError(
+            f"{type(self).__name__} is a part of PyTorch's in C++; torch.load and torch.save read and write its files"
+        )
 
 
 class PyTorchFileWriter(PyTorchFileReader):

@@ -1,4 +1,5 @@
-"""``torch._C._nn``: the operators behind ``torch.nn.functional``, as ``torch.ops.aten`` has them, and what reads the arguments of ``to``."""
+"""``torch._C._nn``: the operators behind ``torch.nn.functional``, as ``torch.ops.aten`` has them, and what reads the arguments of
+``to``."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """``torch._C.Graph``: what a call of a module computes, as a graph of operators of ATen. Tools count and draw by it.
 
-:func:`_get_trace_graph` runs the module once and listens to the calls of ops. One whose name is an operator's is a node with that operator's
-arguments; any other one is looked into, if it is made of others. Parameters, buffers and the arguments are the graph's inputs, other
-tensors constants.
+:func:`_get_trace_graph` runs the module once and listens to the calls of ops. One whose name is an operator's is a node with that
+operator's arguments; any other one is looked into, if it is made of others. Parameters, buffers and the arguments are the graph's
+inputs, other tensors constants.
 
 Source: https://github.com/pytorch/pytorch/blob/main/torch/csrc/jit/OVERVIEW.md
 """
@@ -106,7 +106,13 @@ setattr(Type, "str", Type._text)  # noqa: B010  (in the class it would hide the 
 def _type_of(value: Any) -> Type:
     if isinstance(value, Tensor):
         return Type("Tensor", "TensorType", value)
-    for cls, name, kind in ((bool, "bool", "BoolType"), (int, "int", "IntType"), (float, "float", "FloatType"), (complex, "complex", "ComplexType"), (str, "str", "StringType")):
+    for cls, name, kind in (
+        (bool, "bool", "BoolType"),
+        (int, "int", "IntType"),
+        (float, "float", "FloatType"),
+        (complex, "complex", "ComplexType"),
+        (str, "str", "StringType"),
+    ):
         if isinstance(value, cls):
             return Type(name, kind)
     if value is None:
@@ -178,7 +184,15 @@ class Value:
 class Node:
     """The call of an operator (``aten::linear``), or what makes its arguments: ``prim::Constant``, ``prim::ListConstruct``."""
 
-    def __init__(self, graph: Graph, kind: str, inputs: Sequence[Value] = (), scope: str = "", schema: FunctionSchema | None = None, constant: Any = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        kind: str,
+        inputs: Sequence[Value] = (),
+        scope: str = "",
+        schema: FunctionSchema | None = None,
+        constant: Any = None,
+    ) -> None:
         self._graph, self._kind, self._scope, self._schema = graph, kind, scope, schema
         self._inputs, self._outputs = list(inputs), []  # type: list[Value], list[Value]
         self._constant = constant
@@ -246,7 +260,17 @@ class Node:
         if not self.hasAttribute(name):
             raise RuntimeError(f"required keyword attribute '{name}' is undefined")
         value = self._constant
-        return "t" if isinstance(value, Tensor) else "s" if isinstance(value, str) else "f" if isinstance(value, float) else "c" if isinstance(value, complex) else "i"
+        return (
+            "t"
+            if isinstance(value, Tensor)
+            else "s"
+            if isinstance(value, str)
+            else "f"
+            if isinstance(value, float)
+            else "c"
+            if isinstance(value, complex)
+            else "i"
+        )
 
     def _attribute(self, name: str) -> Any:
         self.kindOf(name)
@@ -257,7 +281,13 @@ class Node:
     def __str__(self) -> str:
         left = ", ".join(f"%{v.debugName()} : {v.type()._text()}" for v in self._outputs)
         value = self._constant
-        shown = "<Tensor>" if isinstance(value, Tensor) else repr(int(value)) if isinstance(value, bool) else repr(value).replace("'", '"')
+        shown = (
+            "<Tensor>"
+            if isinstance(value, Tensor)
+            else repr(int(value))
+            if isinstance(value, bool)
+            else repr(value).replace("'", '"')
+        )
         attribute = f"[value={shown}]" if self.attributeNames() else ""
         scope = f", scope: {self._scope}" if self._scope else ""
         return f"{left} = {self._kind}{attribute}({', '.join('%' + v.debugName() for v in self._inputs)}){scope}\n"
@@ -313,7 +343,15 @@ class Graph:
 
     # --- making one ----------------------------------------------------------------------------------------------
 
-    def _add(self, kind: str, inputs: Sequence[Value], types: Sequence[Type], scope: str = "", schema: FunctionSchema | None = None, constant: Any = None) -> list[Value]:
+    def _add(
+        self,
+        kind: str,
+        inputs: Sequence[Value],
+        types: Sequence[Type],
+        scope: str = "",
+        schema: FunctionSchema | None = None,
+        constant: Any = None,
+    ) -> list[Value]:
         node = Node(self, kind, inputs, scope, schema, constant)
         node._outputs = [Value(self, node, type, constant) for type in types]
         self._nodes.append(node)
@@ -323,7 +361,15 @@ class Graph:
 # --- listening to a call ---------------------------------------------------------------------------------------------
 
 CONVOLUTIONS = frozenset(f"conv{'_transpose' * transposed}{n}d" for n in (1, 2, 3) for transposed in (False, True))
-_OTHER_NAMES = {"train": "training", "indices": "input", "input": "self", "self": "input", "end": "stop", "cudnn_enabled": "", "cudnn_enable": ""}
+_OTHER_NAMES = {
+    "train": "training",
+    "indices": "input",
+    "input": "self",
+    "self": "input",
+    "end": "stop",
+    "cudnn_enabled": "",
+    "cudnn_enable": "",
+}
 """Arguments that operators and functions call differently."""
 
 _tracing: Recorder | None = None
@@ -405,7 +451,8 @@ def _operator(op: Op) -> Any:
 
 
 def _arguments(op: Op, packet: Any, args: tuple, kwargs: dict[str, Any]) -> tuple[str, FunctionSchema | None, list]:
-    """The operator that a call is, and what it gets: for each argument of its schema what the function was given for it, or the default."""
+    """The operator that a call is, and what it gets: for each argument of its schema what the function was given for it, or the
+    default."""
     if packet is None:
         return f"aten::{op.short_name}", None, [*args, *kwargs.values()]
     try:
@@ -435,11 +482,17 @@ def _is_default(value: Any, default: Any) -> bool:
 
 
 def _fitted(schema: FunctionSchema, given: dict[str, Any], said: set[str]) -> list | None:
-    """The arguments of an overload, of those that a function was given; ``None``: they, or those that were ``said``, are none of its."""
+    """The arguments of an overload, of those that a function was given; ``None``: they, or those that were ``said``, are none of
+    its."""
     found, used, order = [], set(), list(given)
     for place, a in enumerate(schema.arguments):
         name = a.name if a.name in given else _OTHER_NAMES.get(a.name, None)
-        if name not in given and place < len(order) and order[place] not in used and not any(b.name == order[place] for b in schema.arguments):
+        if (
+            name not in given
+            and place < len(order)
+            and order[place] not in used
+            and not any(b.name == order[place] for b in schema.arguments)
+        ):
             name = order[place]
         if name in given:
             value = given[name]
@@ -468,13 +521,30 @@ def _convolution(name: str, given: dict[str, Any]) -> tuple[str, FunctionSchema 
 
     if isinstance(padding, str):
         kernel = given["weight"].shape[2:]
-        padding = [0] * n if padding == "valid" else [d * (k - 1) // 2 for d, k in zip(each(given["dilation"]), kernel, strict=True)]
+        padding = (
+            [0] * n if padding == "valid" else [d * (k - 1) // 2 for d, k in zip(each(given["dilation"]), kernel, strict=True)]
+        )
     schema = find_packet("aten::_convolution")._overloads["default"]._schema
-    settings = each(given["stride"]), each(padding), each(given["dilation"]), "transpose" in name, each(given.get("output_padding", 0)), given["groups"]
+    settings = (
+        each(given["stride"]),
+        each(padding),
+        each(given["dilation"]),
+        "transpose" in name,
+        each(given.get("output_padding", 0)),
+        given["groups"],
+    )
     return "aten::_convolution", schema, [given["input"], given["weight"], given["bias"], *settings, False, False, True, True]
 
 
-def _get_trace_graph(f: Any, args: Any = (), kwargs: Any = None, strict: bool = True, _force_outplace: bool = False, return_inputs: bool = False, _return_inputs_states: bool = False) -> tuple:
+def _get_trace_graph(
+    f: Any,
+    args: Any = (),
+    kwargs: Any = None,
+    strict: bool = True,
+    _force_outplace: bool = False,
+    return_inputs: bool = False,
+    _return_inputs_states: bool = False,
+) -> tuple:
     """The graph of a call of a module or a function, and what the call gave.
 
     >>> import flambeau as torch

@@ -35,7 +35,9 @@ def _marked(t: Tensor, index: int | Sequence[int] | None) -> None:
         t.size(i)  # raises where there is no such dim
 
 
-def mark_dynamic(t: Tensor, index: int | Sequence[int], *, hint_override: int | None = None, min: int | None = None, max: int | None = None) -> None:
+def mark_dynamic(
+    t: Tensor, index: int | Sequence[int], *, hint_override: int | None = None, min: int | None = None, max: int | None = None
+) -> None:
     """Says that the size of a dim changes. It may in any case."""
     _marked(t, index)
 

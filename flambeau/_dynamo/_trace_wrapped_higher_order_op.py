@@ -27,6 +27,8 @@ class TransformGetItemToIndex(TorchFunctionMode):
         if func is Tensor.__getitem__:
             x, index = args
             indices = index if isinstance(index, tuple) else (index,)
-            if indices and all([isinstance(i, Tensor) and not i.dim() and not i.is_floating_point() and not i.is_complex() for i in indices]):
+            if indices and all(
+                [isinstance(i, Tensor) and not i.dim() and not i.is_floating_point() and not i.is_complex() for i in indices]
+            ):
                 return x[tuple([i.unsqueeze(0).long() for i in indices])].squeeze(0)
         return func(*args, **(kwargs or {}))

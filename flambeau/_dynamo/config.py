@@ -1,4 +1,5 @@
-"""``torch._dynamo.config``: settings of a compiler that flambeau does not have, with PyTorch's defaults; see :mod:`flambeau.core.options`."""
+"""``torch._dynamo.config``: settings of a compiler that flambeau does not have, with PyTorch's defaults; see
+:mod:`flambeau.core.options`."""
 
 from __future__ import annotations
 
@@ -48,13 +49,28 @@ _SETTINGS: dict[str, Any] = {
         invalidate_compile_context_weakrefs""".split(),
         None,
     ),
-    "debug_backend_override": "", "debug_inductor_config_override": "", "debug_dynamo_config_override": "", "minimum_call_count": 1,
-    "side_effect_replay_policy": "info", "recompile_limit": 8, "accumulated_recompile_limit": 256, "automatic_dynamic_shapes_mark_as":
-    "dynamic", "traceable_tensor_subclasses": set(), "nontraceable_tensor_subclasses": set(), "skipfiles_inline_module_allowlist": {},
-    "repro_level": 2, "repro_tolerance": 0.001, "max_saved_pointers_for_recursive_dict_tags_check": 256, "numpy_default_float": "float64",
-    "numpy_default_complex": "complex128", "numpy_default_int": "int64", "reorderable_logging_functions": set(),
-    "ignore_logging_functions": set(), "compiled_autograd_kwargs_override": {}, "cache_size_limit": 8, "accumulated_cache_size_limit":
-    256,
+    "debug_backend_override": "",
+    "debug_inductor_config_override": "",
+    "debug_dynamo_config_override": "",
+    "minimum_call_count": 1,
+    "side_effect_replay_policy": "info",
+    "recompile_limit": 8,
+    "accumulated_recompile_limit": 256,
+    "automatic_dynamic_shapes_mark_as": "dynamic",
+    "traceable_tensor_subclasses": set(),
+    "nontraceable_tensor_subclasses": set(),
+    "skipfiles_inline_module_allowlist": {},
+    "repro_level": 2,
+    "repro_tolerance": 0.001,
+    "max_saved_pointers_for_recursive_dict_tags_check": 256,
+    "numpy_default_float": "float64",
+    "numpy_default_complex": "complex128",
+    "numpy_default_int": "int64",
+    "reorderable_logging_functions": set(),
+    "ignore_logging_functions": set(),
+    "compiled_autograd_kwargs_override": {},
+    "cache_size_limit": 8,
+    "accumulated_cache_size_limit": 256,
 }
 
 make_options(__name__, "torch._dynamo.config", _SETTINGS)

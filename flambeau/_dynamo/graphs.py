@@ -5,8 +5,8 @@ tensors that the function reads, and then the tensors among the arguments; and t
 function's place as long as the guards of :mod:`flambeau.compiling.guards` hold. A function that no graph can say, since it looks at
 values, draws random numbers or does anything else than compute, runs as it is written, all of it (PyTorch would cut it in pieces).
 
-The first call of a form is watched, so that it is known what the function reads. Where it has written to no tensor it runs once more
-to be traced, and the backend is called at once; where it has, the next call is the one that is traced.
+The first call of a form is watched, so that it is known what the function reads. Where it has written to no tensor it runs once
+more to be traced, and the backend is called at once; where it has, the next call is the one that is traced.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class GraphCaptures(Captures):
         return self._compile(key, arguments, self.surveys.pop(key), again=True)
 
     def _compile(self, key: tuple, arguments: Arguments, survey: Survey, again: bool = False) -> Any:
-        """Traces a call and hands its graph to the backend. ``again``: the function changes nothing, so that the call can be made by what
-        the backend has returned; otherwise the result is that of the call that was traced."""
+        """Traces a call and hands its graph to the backend. ``again``: the function changes nothing, so that the call can be made
+        by what the backend has returned; otherwise the result is that of the call that was traced."""
         traced = _Traced(self.function, arguments, survey)
         if traced.reason:
             self._refused(key, traced.reason)
@@ -113,8 +113,8 @@ def _tensors_of(function: Any) -> list[Tensor]:
 
 
 class _Traced:
-    """What one call computes, as a graph: ``module`` takes ``inputs``, of which the first are ``state``. ``result`` is the call's; where no
-    graph can say it, ``reason`` is why."""
+    """What one call computes, as a graph: ``module`` takes ``inputs``, of which the first are ``state``. ``result`` is the call's;
+    where no graph can say it, ``reason`` is why."""
 
     def __init__(self, function: Callable, arguments: Arguments, survey: Survey) -> None:
         known = _paths_of(function)
@@ -217,7 +217,10 @@ class ExplainOutput:
 
     def __str__(self) -> str:
         reasons = "".join(f"\n  Break Reason {i}:\n    Reason: {reason}" for i, reason in enumerate(self.break_reasons, 1))
-        ops = "".join(f"\n  Ops {i}:" + "".join(f"\n    {getattr(op, '__name__', op)}" for op in of) for i, of in enumerate(self.ops_per_graph, 1))
+        ops = "".join(
+            f"\n  Ops {i}:" + "".join(f"\n    {getattr(op, '__name__', op)}" for op in of)
+            for i, of in enumerate(self.ops_per_graph, 1)
+        )
         return (
             f"Graph Count: {self.graph_count}\nGraph Break Count: {self.graph_break_count}\nOp Count: {self.op_count}\n"
             f"Break Reasons:{reasons}\nOps per Graph:{ops}"

@@ -1,4 +1,5 @@
-"""``torch._functorch.config``: settings of PyTorch's compiler of backward passes, which flambeau does not have, with PyTorch's defaults; see :mod:`flambeau.core.options`."""
+"""``torch._functorch.config``: settings of PyTorch's compiler of backward passes, which flambeau does not have, with PyTorch's
+defaults; see :mod:`flambeau.core.options`."""
 
 from __future__ import annotations
 
@@ -32,9 +33,14 @@ _SETTINGS: dict[str, Any] = {
         enable_remote_autograd_cache memory_budget_pareto_dir fake_tensor_prefer_device_type joint_custom_pass""".split(),
         None,
     ),
-    "max_dist_from_bw": 1000, "activation_memory_budget": 1.0, "activation_memory_budget_runtime_estimator": "flops",
-    "activation_memory_budget_solver": "dp", "activation_offload_cpu_gpu_bw": 50.0, "custom_op_default_layout_constraint":
-    "needs_exact_strides", "backward_pass_autocast": "same_as_forward", "torch_compile_graph_format": "svg",
+    "max_dist_from_bw": 1000,
+    "activation_memory_budget": 1.0,
+    "activation_memory_budget_runtime_estimator": "flops",
+    "activation_memory_budget_solver": "dp",
+    "activation_offload_cpu_gpu_bw": 50.0,
+    "custom_op_default_layout_constraint": "needs_exact_strides",
+    "backward_pass_autocast": "same_as_forward",
+    "torch_compile_graph_format": "svg",
     "saved_tensors_hooks_filtering_mode": "donated",
 }
 

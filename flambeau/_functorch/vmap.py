@@ -50,7 +50,9 @@ def _unwrap_batched(batched_outputs: Any, out_dims: Any, vmap_level: int, batch_
     return batching.unwrapped(func, _level(vmap_level), batched_outputs, out_dims)
 
 
-def vmap_impl(func: Callable, in_dims: Any, out_dims: Any, randomness: str, chunk_size: int | None, *args: Any, **kwargs: Any) -> Any:
+def vmap_impl(
+    func: Callable, in_dims: Any, out_dims: Any, randomness: str, chunk_size: int | None, *args: Any, **kwargs: Any
+) -> Any:
     """What ``vmap(func, in_dims, out_dims, randomness, chunk_size=chunk_size)`` gives for these arguments."""
     return batching.vmap(func, in_dims, out_dims, randomness, chunk_size=chunk_size)(*args, **kwargs)
 

@@ -39,7 +39,9 @@ class HigherOrderOperator:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise NotImplementedError(f"{self.__name__}: flambeau has no dispatch keys for operators of functions; define __call__ in the class, or write a function")
+        raise NotImplementedError(
+            f"{self.__name__}: flambeau has no dispatch keys for operators of functions; define __call__ in the class, or write a function"
+        )
 
 
 def cond(pred: bool | int | float | Tensor, true_fn: Callable, false_fn: Callable, operands: tuple | list = ()) -> Any:
@@ -86,5 +88,7 @@ def while_loop(cond_fn: Callable, body_fn: Callable, carried_inputs: tuple | lis
             return values
         found = body_fn(*values)
         if not isinstance(found, (tuple, list)) or len(found) != len(values):
-            raise RuntimeError(f"body_fn should return the same number of elements as carried_inputs: {len(values)}, but got {found}")
+            raise RuntimeError(
+                f"body_fn should return the same number of elements as carried_inputs: {len(values)}, but got {found}"
+            )
         values = tuple(found)

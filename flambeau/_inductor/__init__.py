@@ -1,4 +1,5 @@
-"""Names that programs take from PyTorch's compiler of kernels, which flambeau does without: its own is under :mod:`flambeau.engine`.
+"""Names that programs take from PyTorch's compiler of kernels, which flambeau does without: its own is under
+:mod:`flambeau.engine`.
 
 Settings are kept and change nothing; graphs are compiled as everything else is, when they have been called; a package that
 :func:`aoti_compile_and_package` writes holds the program, which is compiled for the machine that runs it (and for those without
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "aoti_compile_and_package", "aoti_load_package", "compile", "cudagraph_mark_step_begin", "list_mode_options", "list_options", "standalone_compile",
 ]  # fmt: skip
+
 
 def compile(gm: GraphModule, example_inputs: list[Tensor], options: dict[str, Any] | None = None) -> Callable:
     """A graph as a function of its inputs, which returns a tuple; for backends that leave the rest to PyTorch's."""
@@ -64,13 +66,16 @@ def aoti_compile_and_package(
     if package_path is None:
         package_path = os.path.join(tempfile.mkdtemp(), "model.pt2")
     if isinstance(package_path, (str, os.PathLike)) and not os.fspath(package_path).endswith(".pt2"):
-        raise AssertionError(f"Expect package path to be a file ending in .pt2, is None, or is a buffer. Instead got {package_path}")
+        raise AssertionError(
+            f"Expect package path to be a file ending in .pt2, is None, or is a buffer. Instead got {package_path}"
+        )
     save(exported_program, package_path)
     return package_path if not isinstance(package_path, os.PathLike) else os.fspath(package_path)  # type: ignore[no-any-return]
 
 
 def aoti_load_package(path: Any, run_single_threaded: bool = False, device_index: int = -1) -> Any:
-    """What :func:`aoti_compile_and_package` has written, as something to be called with the program's arguments; no gradients are recorded.
+    """What :func:`aoti_compile_and_package` has written, as something to be called with the program's arguments; no gradients are
+    recorded.
 
     Raises:
         RuntimeError: the file is none of flambeau's. PyTorch's hold machine code for its own library.
@@ -101,7 +106,9 @@ def aoti_load_package(path: Any, run_single_threaded: bool = False, device_index
             """Other values for parameters, buffers and constants."""
             missing = set(self.get_constant_fqns()) - set(constants_map)
             if check_full_update and missing:
-                raise RuntimeError(f"load_constants: {', '.join(sorted(missing))} are not given, and check_full_update asks for all")
+                raise RuntimeError(
+                    f"load_constants: {', '.join(sorted(missing))} are not given, and check_full_update asks for all"
+                )
             module.load_state_dict(constants_map, strict=False)
 
     return Package()

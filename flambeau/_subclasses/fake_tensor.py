@@ -140,7 +140,12 @@ class FakeTensorMode(TorchFunctionMode):
     """
 
     def __init__(
-        self, *, allow_fallback_kernels: bool = True, allow_non_fake_inputs: bool = False, shape_env: Any = None, static_shapes: bool | None = None
+        self,
+        *,
+        allow_fallback_kernels: bool = True,
+        allow_non_fake_inputs: bool = False,
+        shape_env: Any = None,
+        static_shapes: bool | None = None,
     ) -> None:
         super().__init__()
         if shape_env is not None:

@@ -11,7 +11,9 @@ class FunctionalTensor:
     """For ``isinstance``, which says that nothing is one."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError("FunctionalTensor: flambeau records no writes, so it needs no such tensors; torch.func.functionalize() takes a function as it is")
+        raise NotImplementedError(
+            "FunctionalTensor: flambeau records no writes, so it needs no such tensors; torch.func.functionalize() takes a function as it is"
+        )
 
 
 def mb_unwrap_functional_tensor(tensor: Any) -> Any:

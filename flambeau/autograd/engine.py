@@ -103,7 +103,15 @@ def _run(
     reached: list[tuple[AccumulateGrad, Value]] = []  # leaves get their gradients at once, or before code of the user's runs
     begun = next_sequence() if watcher is None else None
     push, pop = heapq.heappush, heapq.heappop
-    in_full = in_full or grad_mode.enabled or grad_mode.inference or anomaly.enabled or config.eager or dispatch.watch or dispatch.autocast.cast
+    in_full = (
+        in_full
+        or grad_mode.enabled
+        or grad_mode.inference
+        or anomaly.enabled
+        or config.eager
+        or dispatch.watch
+        or dispatch.autocast.cast
+    )
     for (node, number), g in zip(roots, grads, strict=True):
         _send(buffers, node, number, g)
     for node in buffers:
@@ -137,7 +145,12 @@ def _run(
                     gradients, reached = reached, []
                     add_to_leaves(gradients)
                     node.add(gs[0])
-                elif isinstance(node, AccumulateGrad) and not grad_mode.enabled and not node.post_hooks and not gs[0]._storage.is_meta:
+                elif (
+                    isinstance(node, AccumulateGrad)
+                    and not grad_mode.enabled
+                    and not node.post_hooks
+                    and not gs[0]._storage.is_meta
+                ):
                     reached.append((node, read(gs[0])))
                     if node.variable._post_accumulate_grad_hooks:
                         gradients, reached = reached, []

@@ -118,7 +118,16 @@ class Form:
                 self.calls.append((i, f, tuple([places[n] for n in rules.arguments[f]])))
 
 
-TENSOR, NUMBER, OUTPUT, LIST, ATTR, SHAPE, DTYPE, NOTHING = "tensor", "number", "output", "list", "attr", "_shape", "_dtype", "nothing"
+TENSOR, NUMBER, OUTPUT, LIST, ATTR, SHAPE, DTYPE, NOTHING = (
+    "tensor",
+    "number",
+    "output",
+    "list",
+    "attr",
+    "_shape",
+    "_dtype",
+    "nothing",
+)
 """What an entry saves: an input, a result, all inputs from one on, and constants: a setting, or what is known of an input."""
 KEPT = (TENSOR, NUMBER, OUTPUT, LIST)
 """Those that each entry has of its own; the others are its pattern's."""
@@ -143,7 +152,23 @@ class Pattern:
     ``recorded``  by the layouts of gradients, what the rule has recorded (see autograd/rules.py), or the pass that it first ran in
     """
 
-    __slots__ = ("calls", "constants", "form", "holds", "joint", "kept", "lists", "metas", "names", "needs", "recorded", "several", "shown", "single", "type")
+    __slots__ = (
+        "calls",
+        "constants",
+        "form",
+        "holds",
+        "joint",
+        "kept",
+        "lists",
+        "metas",
+        "names",
+        "needs",
+        "recorded",
+        "several",
+        "shown",
+        "single",
+        "type",
+    )
 
     def __init__(self, form: Form, metas: tuple, constants: list, kept: list[tuple]) -> None:
         self.form, self.metas, self.constants, self.kept = form, metas, constants, kept
@@ -153,7 +178,8 @@ class Pattern:
         self.recorded: dict[Any, Any] = {}
 
     def keeping(self, i: int, tensor: Tensor) -> Pattern:
-        """The pattern of an entry that keeps ``tensor`` of input ``i``: that itself, or a copy in place of the memory that it shows."""
+        """The pattern of an entry that keeps ``tensor`` of input ``i``: that itself, or a copy in place of the memory that it
+        shows."""
         layout = tensor._layout or dispatch.layout_of(tensor)
         if all([index != i or kept is layout for _, index, kept in self.kept]):
             return self

@@ -80,7 +80,9 @@ def _added(leaves: Sequence[tuple], values: Sequence[str], known: dict[str, Any]
         lines += [f"    g{i} = gradient{i}({value})"]
     lines += [f"    a{i}._grad = g{i}" for i, _ in leaves]
     if all([accumulation.sum is not None for _, accumulation in leaves]):
-        lines += [f"elif {' and '.join([f'(g{i} := a{i}._grad) is not None and g{i}._layout is layout{i}' for i, _ in leaves])} and ("]
+        lines += [
+            f"elif {' and '.join([f'(g{i} := a{i}._grad) is not None and g{i}._layout is layout{i}' for i, _ in leaves])} and ("
+        ]
         storages = ", ".join([f"(s{i} := g{i}._storage)" for i, _ in leaves])
         lines += [f"    len({{{storages}}}) == {len(leaves)}", f") and not ({' or '.join([f's{i}.exposed' for i, _ in leaves])}):"]
         for (i, accumulation), value in zip(leaves, values):

@@ -216,7 +216,9 @@ def _part(value: Tensor, view: Tensor) -> Tensor:
     if view._dtype is value._dtype and view._bits == value._bits:
         return value.as_strided(view._shape, view.stride(), view._offset)
     if value.requires_grad:
-        raise NotImplementedError(_NOT_SUPPORTED.format("a view of another dtype", "its base was written to and its tangent requires grad."))
+        raise NotImplementedError(
+            _NOT_SUPPORTED.format("a view of another dtype", "its base was written to and its tangent requires grad.")
+        )
     part = make_view(value, view._shape, view.stride(), view._offset, view._dtype)
     part._bits, part._strides = view._bits, view.stride()
     return part
@@ -258,10 +260,10 @@ def _duals(values: Sequence) -> dict[int, tuple[Tensor, Tensor]]:
 
 def _pushed(function: Callable, args: tuple, kwargs: dict, duals: dict[int, tuple[Tensor, Tensor]]) -> list[Tensor | None]:
     """The tangents of the results of an op's call; ``None`` for what it has no derivative of."""
-    recorded = grad_mode.enabled and any(t.requires_grad for t in [*tensors_in((*args, *kwargs.values())), *[t for _, t in duals.values()]])
-    own = {
-        i: x.view_as(x) if grad_mode.enabled and x.requires_grad else x.detach().requires_grad_() for i, (x, _) in duals.items()
-    }
+    recorded = grad_mode.enabled and any(
+        t.requires_grad for t in [*tensors_in((*args, *kwargs.values())), *[t for _, t in duals.values()]]
+    )
+    own = {i: x.view_as(x) if grad_mode.enabled and x.requires_grad else x.detach().requires_grad_() for i, (x, _) in duals.items()}
 
     def replaced(x):
         if isinstance(x, (tuple, list)):  # named ones too: results of an op may be what another takes as a list
@@ -278,10 +280,14 @@ def _pushed(function: Callable, args: tuple, kwargs: dict, duals: dict[int, tupl
         dummies = [ops.zeros_like(y).requires_grad_() for y in outputs]
         try:
             products = grad(outputs, list(own.values()), dummies, create_graph=True, allow_unused=True)
-            pairs = [(p, t.to(p._dtype)) for p, (_, t) in zip(products, duals.values(), strict=True) if p is not None and p.requires_grad]
+            pairs = [
+                (p, t.to(p._dtype)) for p, (_, t) in zip(products, duals.values(), strict=True) if p is not None and p.requires_grad
+            ]
             tangents: Sequence = [None] * len(dummies)
             if pairs:
-                tangents = grad([p for p, _ in pairs], dummies, [t for _, t in pairs], create_graph=bool(recorded), allow_unused=True)
+                tangents = grad(
+                    [p for p, _ in pairs], dummies, [t for _, t in pairs], create_graph=bool(recorded), allow_unused=True
+                )
         except NotImplementedError as error:
             reason = "it has not been implemented yet."
             raise NotImplementedError(_NOT_SUPPORTED.format(function.op.short_name, reason)) from error  # type: ignore[attr-defined]
@@ -336,7 +342,9 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.forward_ad.make_dual.html
     """
     if _level is None:
-        raise RuntimeError("Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first.")
+        raise RuntimeError(
+            "Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first."
+        )
     for name, x in (("primal", tensor), ("tangent", tangent)):
         if not (x.is_floating_point() or x.is_complex()):
             raise ValueError(f"Expected {name} to be floating point or complex, but got: {x.dtype}")

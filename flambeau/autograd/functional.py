@@ -93,17 +93,23 @@ def _require(strict: bool, values: Sequence[Tensor | None], message: str) -> Non
     """In strict mode, raises where one of ``values`` does not depend on the inputs."""
     for i, v in enumerate(values if strict else ()):
         if v is None:
-            raise RuntimeError(f"The output of the user-provided function is independent of input {i}. This is not allowed in strict mode.")
+            raise RuntimeError(
+                f"The output of the user-provided function is independent of input {i}. This is not allowed in strict mode."
+            )
         if not v.requires_grad:
             raise RuntimeError(message.format(i))
 
 
-def _gradients(outputs: Sequence[Tensor | None], inputs: tuple, weights: Sequence[Tensor | None], create_graph: bool) -> Sequence[Tensor | None]:
+def _gradients(
+    outputs: Sequence[Tensor | None], inputs: tuple, weights: Sequence[Tensor | None], create_graph: bool
+) -> Sequence[Tensor | None]:
     """The gradients of those outputs that have any; a number needs no weight."""
     pairs = [(o, w) for o, w in zip(outputs, weights, strict=True) if o is not None and o.requires_grad]
     if not pairs:
         return (None,) * len(inputs)
-    return grad([o for o, _ in pairs], inputs, [w for _, w in pairs], retain_graph=True, create_graph=create_graph, allow_unused=True)
+    return grad(
+        [o for o, _ in pairs], inputs, [w for _, w in pairs], retain_graph=True, create_graph=create_graph, allow_unused=True
+    )
 
 
 def _filled(found: Sequence[Tensor | None], like: tuple, strict: bool, create_graph: bool, missing: str, constant: str) -> tuple:
@@ -189,7 +195,12 @@ def jacobian(
         blocks = []
         for i, out in enumerate(outputs):
             if vectorize:
-                blocks.append([rows.reshape(out.shape + x.shape) for rows, x in zip(_all_rows(out, inputs, create_graph), inputs, strict=True)])
+                blocks.append(
+                    [
+                        rows.reshape(out.shape + x.shape)
+                        for rows, x in zip(_all_rows(out, inputs, create_graph), inputs, strict=True)
+                    ]
+                )
                 continue
             missing = f"Output {i} of the user-provided function is independent of input {{}}. This is not allowed in strict mode."
             columns: list[list[Tensor]] = [[] for _ in inputs]
@@ -197,7 +208,9 @@ def jacobian(
                 found = _gradients((element,), inputs, (None,), create_graph)
                 for column, g in zip(columns, _filled(found, inputs, strict, create_graph, missing, "jacobian"), strict=True):
                     column.append(g)
-            blocks.append([_stacked(column, out, x).reshape(out.shape + x.shape) for column, x in zip(columns, inputs, strict=True)])
+            blocks.append(
+                [_stacked(column, out, x).reshape(out.shape + x.shape) for column, x in zip(columns, inputs, strict=True)]
+            )
         return _nested([[b if create_graph else b.detach() for b in row] for row in blocks], several_out, several_in)
 
 
@@ -211,9 +224,7 @@ def _all_rows(out: Tensor, inputs: tuple, create_graph: bool) -> list[Tensor]:
     return [x.new_zeros((n, *x.shape)) if g is None else g for g, x in zip(found, inputs, strict=True)]
 
 
-_NOT_TOGETHER = (
-    "torch.autograd.functional.jacobian: `{}` and `{}` are not supported together{}. Please either set `{}` or `{}`."
-)
+_NOT_TOGETHER = "torch.autograd.functional.jacobian: `{}` and `{}` are not supported together{}. Please either set `{}` or `{}`."
 
 
 def _refuse_forward(create_graph: bool, strict: bool, vectorize: bool) -> None:

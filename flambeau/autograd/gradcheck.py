@@ -86,7 +86,9 @@ def gradcheck(
 def _differentiable(values) -> list[Tensor]:
     found = [v for v in _listed(values) if isinstance(v, Tensor) and v.requires_grad]
     if any(v.layout is not strided for v in found):
-        raise ValueError("Sparse output is not supported at gradcheck yet. Please call to_dense(masked_grad=...) on the output of fn for gradcheck.")
+        raise ValueError(
+            "Sparse output is not supported at gradcheck yet. Please call to_dense(masked_grad=...) on the output of fn for gradcheck."
+        )
     return found
 
 
@@ -105,7 +107,9 @@ def _leaves(inputs) -> list[Tensor]:
                 stacklevel=3,
             )
         if x.layout is strided and any(s == 0 for s, n in zip(x.stride(), x.shape, strict=True) if n > 1):
-            raise RuntimeError(f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping")
+            raise RuntimeError(
+                f"The {i}th input has a dimension with stride 0. gradcheck only supports inputs that are non-overlapping"
+            )
     return leaves
 
 
@@ -146,16 +150,20 @@ def _check_undefined(func, inputs, leaves) -> None:
             grad(out, leaves, ops.zeros_like(out), retain_graph=True, allow_unused=True)
         except Exception as error:
             raise GradcheckError(
-                "Expected backward function to handle undefined output grads. Please look at \"Notes about undefined output gradients\" "
-                f"in \"tools/autograd/derivatives.yaml\": {error}"
+                'Expected backward function to handle undefined output grads. Please look at "Notes about undefined output gradients" '
+                f'in "tools/autograd/derivatives.yaml": {error}'
             ) from error
 
 
 def _check_dtypes(func, inputs, leaves) -> None:
     for i, out in enumerate(_differentiable(func(*inputs))):
-        for j, (x, g) in enumerate(zip(leaves, grad(out, leaves, ops.ones_like(out), retain_graph=True, allow_unused=True), strict=True)):
+        for j, (x, g) in enumerate(
+            zip(leaves, grad(out, leaves, ops.ones_like(out), retain_graph=True, allow_unused=True), strict=True)
+        ):
             if g is not None and g.dtype is not x.dtype:
-                raise GradcheckError(f"Gradient of output {i} with respect to input {j} has dtype mismatch: {g.dtype}, but {x.dtype}")
+                raise GradcheckError(
+                    f"Gradient of output {i} with respect to input {j} has dtype mismatch: {g.dtype}, but {x.dtype}"
+                )
 
 
 _BATCH = 2
@@ -239,7 +247,10 @@ def _compare_jacobians(func, inputs, i, j, out, x, eps, atol, rtol) -> None:
             direction = np.zeros(n, np.complex128 if x.dtype.is_complex else np.float64)
             direction[k] = unit
             numerical[u, k] = _numerical(func, inputs, x, i, direction.reshape(shape), eps).reshape(-1)
-    parts = {1j: "While considering the imaginary part of complex outputs only, ", 1.0: "While considering the real part of complex outputs only, "}
+    parts = {
+        1j: "While considering the imaginary part of complex outputs only, ",
+        1.0: "While considering the real part of complex outputs only, ",
+    }
     for part, start in parts.items() if out.dtype.is_complex else {1.0: ""}.items():
         analytical = np.zeros((n, m), np.complex128)
         for k in range(m):

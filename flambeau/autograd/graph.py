@@ -87,7 +87,9 @@ class Node:
     @property
     def next_functions(self) -> tuple:
         edges = [self.edges[i] for i in self.shown]
-        return tuple([(None, 0) if e is None or e[0].__class__ is AccumulateGrad and not e[0].leads_somewhere() else e for e in edges])
+        return tuple(
+            [(None, 0) if e is None or e[0].__class__ is AccumulateGrad and not e[0].leads_somewhere() else e for e in edges]
+        )
 
     @property
     def metadata(self) -> dict:

@@ -76,8 +76,9 @@ class FormattedTimesMixin:
 class FunctionEvent(FormattedTimesMixin):
     """A call of an op, or a stretch of code that :class:`~torch.profiler.record_function` names.
 
-    Times are in microseconds since the profile began. ``cpu_children`` are those inside it. ``time_range`` is when the call was made;
-    what it asked for was computed later, perhaps in one loop with others: ``kernel_us`` is its part of that, and counts to its times.
+    Times are in microseconds since the profile began. ``cpu_children`` are those inside it. ``time_range`` is when the call was
+    made; what it asked for was computed later, perhaps in one loop with others: ``kernel_us`` is its part of that, and counts to
+    its times.
     """
 
     count = 1
@@ -173,7 +174,9 @@ class EventList(list):
     [('aten::mm', 3, 12.0)]
     """
 
-    def __init__(self, *args: Any, use_device: str | None = None, profile_memory: bool = False, with_flops: bool = False, note: str = "") -> None:
+    def __init__(
+        self, *args: Any, use_device: str | None = None, profile_memory: bool = False, with_flops: bool = False, note: str = ""
+    ) -> None:
         super().__init__(*args)
         self._use_device, self._profile_memory, self._with_flops, self._note = use_device, profile_memory, with_flops, note
         self._tree_built = False
@@ -188,12 +191,19 @@ class EventList(list):
         """The sum over the events."""
         return sum([event.self_cpu_time_total for event in self])
 
-    def key_averages(self, group_by_input_shapes: bool = False, group_by_stack_n: int = 0, group_by_overload_name: bool = False) -> EventList:
-        """One :class:`FunctionEventAvg` for each name; for each name and shapes where ``group_by_input_shapes``, and for each that the
-        ``group_by_stack_n`` innermost lines of the program differ in."""
+    def key_averages(
+        self, group_by_input_shapes: bool = False, group_by_stack_n: int = 0, group_by_overload_name: bool = False
+    ) -> EventList:
+        """One :class:`FunctionEventAvg` for each name; for each name and shapes where ``group_by_input_shapes``, and for each that
+        the ``group_by_stack_n`` innermost lines of the program differ in."""
         found: dict[tuple, FunctionEventAvg] = {}
         for event in self:
-            key = (event.key, event.is_user_annotation, str(event.input_shapes) if group_by_input_shapes else "", *event.stack[:group_by_stack_n])
+            key = (
+                event.key,
+                event.is_user_annotation,
+                str(event.input_shapes) if group_by_input_shapes else "",
+                *event.stack[:group_by_stack_n],
+            )
             found.setdefault(key, FunctionEventAvg()).add(event)
         for row in found.values():
             if not group_by_input_shapes:
@@ -251,7 +261,13 @@ class EventList(list):
             ("# of Calls", 12, lambda e: str(e.count)),
         ]
         if any(event.input_shapes for event in events):
-            columns.append(("Input Shapes", width([str(event.input_shapes) for event in events], max_shapes_column_width), lambda e: str(e.input_shapes)))
+            columns.append(
+                (
+                    "Input Shapes",
+                    width([str(event.input_shapes) for event in events], max_shapes_column_width),
+                    lambda e: str(e.input_shapes),
+                )
+            )
         if any(event.stack for event in events):
             source = [event.stack[0] if event.stack else "" for event in events]
             columns.append(("Source Location", width(source, max_src_column_width), lambda e: e.stack[0] if e.stack else ""))
@@ -265,14 +281,21 @@ class EventList(list):
         lines = [] if header is None else [double, header]
         if top_level_events_only:
             lines += [double, "This report only display top-level ops statistics"]
-        lines += [rule, line([title for title, _, _ in columns]), rule, *[line([of(event) for _, _, of in columns]) for event in shown], rule]
+        lines += [
+            rule,
+            line([title for title, _, _ in columns]),
+            rule,
+            *[line([of(event) for _, _, of in columns]) for event in shown],
+            rule,
+        ]
         lines.append(f"Self CPU time total: {time(whole)}")
         if self._note:
             lines.append(self._note)
         return "\n".join(lines) + "\n"
 
     def export_chrome_trace(self, path: str | os.PathLike) -> None:
-        """Writes the events for ``chrome://tracing`` and Perfetto; kernels, which run later than they are asked for, have a row of their own."""
+        """Writes the events for ``chrome://tracing`` and Perfetto; kernels, which run later than they are asked for, have a row of
+        their own."""
         events: list[dict[str, Any]] = []
         for e in self:
             what: dict[str, Any] = {"Input Dims": e.input_shapes} if e.input_shapes else {}
@@ -280,7 +303,9 @@ class EventList(list):
                 what["Call stack"] = ";".join(e.stack)
             kind = "user_annotation" if e.is_user_annotation else "cpu_op"
             at = {"pid": os.getpid(), "tid": e.thread, "ts": e.time_range.start, "dur": e.time_range.elapsed_us()}
-            events.append({"ph": "X", "cat": kind, "name": e.name, **at, "args": {"External id": e.id, "kernel us": e.kernel_us, **what}})
+            events.append(
+                {"ph": "X", "cat": kind, "name": e.name, **at, "args": {"External id": e.id, "kernel us": e.kernel_us, **what}}
+            )
         for k in self.ran:
             place = {"pid": os.getpid(), "tid": "kernels", "ts": k.start, "dur": k.us}
             events.append({"ph": "X", "cat": "kernel", "name": k.name, **place, "args": {"kind": k.kind, "External ids": k.events}})

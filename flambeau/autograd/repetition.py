@@ -141,7 +141,8 @@ def _length(entry: Node) -> int:
 
 
 def _begin_of(entry: Node) -> tuple:
-    """The patterns of the first entries of a pass, one behind the other: steps of other sizes often have the same first one, a scalar's."""
+    """The patterns of the first entries of a pass, one behind the other: steps of other sizes often have the same first one, a
+    scalar's."""
     found: list = [entry.pattern]
     while len(found) < DEPTH and entry.edges:
         edge = entry.edges[0]
@@ -169,9 +170,7 @@ class Survey:
         self.key, self.entries, self.given, self.number = key, entries, given, number
 
 
-def survey(
-    roots: Sequence[tuple[Node, int]], grads: Sequence[Tensor], inputs: Sequence[tuple[Node, int]] | None
-) -> Survey | None:
+def survey(roots: Sequence[tuple[Node, int]], grads: Sequence[Tensor], inputs: Sequence[tuple[Node, int]] | None) -> Survey | None:
     """What identifies a pass; ``None`` where it cannot be repeated."""
     creates_graph = grad_mode.enabled
     if config.eager or dispatch.autocast.cast is not None or creates_graph and saving_hooks:

@@ -118,7 +118,8 @@ class RecordedRule:
     __slots__ = ("results", "segment")
 
     def __init__(self, gs: list, given: list[Value], saved: set, nodes: list[Value], results: Sequence, edges: Sequence) -> None:
-        """``given`` are the nodes of the gradients ``gs`` and those ``saved``. Raises ``KeyError`` where it is not clear what happened."""
+        """``given`` are the nodes of the gradients ``gs`` and those ``saved``. Raises ``KeyError`` where it is not clear what
+        happened."""
         wanted: list[Value] = []
         self.results: list = []
         for i, t in enumerate(results):

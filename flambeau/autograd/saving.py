@@ -75,7 +75,10 @@ class Saved:
         if not storage.is_meta and (storage.exposed and storage.is_shared() or is_window(tensor) or tensor._bits):
             node = read(tensor)
             keep = make_tensor(Storage(node), tensor._shape, tensor._dtype)
-            keep._grad_fn, keep._output_nr = tensor._grad_fn, tensor._output_nr  # of a leaf it is no other leaf: the entry's edge leads there
+            keep._grad_fn, keep._output_nr = (
+                tensor._grad_fn,
+                tensor._output_nr,
+            )  # of a leaf it is no other leaf: the entry's edge leads there
             tensor = keep
         self.tensor = tensor
         self.node = node = tensor._storage.node

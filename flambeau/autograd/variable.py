@@ -106,15 +106,17 @@ class _Engine:
 class Variable(metaclass=_VariableMeta):
     """``Variable(tensor, requires_grad=False)``: the wrapper of PyTorch before 0.4. It returns a tensor.
 
-    ``volatile=True`` has had no effect since 0.4 and gives a warning: use ``torch.no_grad()``. Hooks find the engine that runs backward
-    passes here: ``Variable._execution_engine.queue_callback(f)`` has ``f()`` called at the end of the pass.
+    ``volatile=True`` has had no effect since 0.4 and gives a warning: use ``torch.no_grad()``. Hooks find the engine that runs
+    backward passes here: ``Variable._execution_engine.queue_callback(f)`` has ``f()`` called at the end of the pass.
     """
 
     _execution_engine = _Engine()
 
     def __new__(cls, data=None, requires_grad: bool = False, volatile: bool = False):
         if volatile:
-            warnings.warn("volatile was removed (Variable.volatile is always False): use torch.no_grad()", UserWarning, stacklevel=2)
+            warnings.warn(
+                "volatile was removed (Variable.volatile is always False): use torch.no_grad()", UserWarning, stacklevel=2
+            )
         out = dispatch.legacy_tensor(Tensor, None, (), {}) if data is None else data.detach()
         out.requires_grad = requires_grad
         return out

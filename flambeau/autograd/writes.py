@@ -173,7 +173,11 @@ def _refusal(view: Tensor, modified: str) -> RuntimeError:
         return RuntimeError(f"Output {view._output_nr} of {op} is a view and {modified} modified inplace. {_REASONS[kind]}")
     inference = kind == INFERENCE
     start = "A view was created in" if fn is None else f"Output {view._output_nr} of {op} is a view of a view which was created in"
-    mode = "inference mode and {} modified inplace in normal mode" if inference else "no_grad mode and {} modified inplace with grad mode enabled"
+    mode = (
+        "inference mode and {} modified inplace in normal mode"
+        if inference
+        else "no_grad mode and {} modified inplace with grad mode enabled"
+    )
     more = _REASONS[kind] if kind in _REASONS else _AMBIGUOUS.format("inference_mode" if inference else "no_grad")
     return RuntimeError(f"{start} {mode.format(modified)}. {more}")
 
@@ -191,8 +195,7 @@ def refuse_write(input: Tensor, gains: bool = False) -> None:
         )
     if is_leaf:
         raise RuntimeError(
-            "a leaf Variable that requires grad is being used in an in-place operation. Write to it under "
-            "torch.no_grad()."
+            "a leaf Variable that requires grad is being used in an in-place operation. Write to it under torch.no_grad()."
         )
 
 

@@ -91,7 +91,9 @@ class Interception:
         for x in inputs:
             for level in reversed(levels):
                 if not level.has(x):
-                    raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn: the samples share it")
+                    raise RuntimeError(
+                        "element 0 of tensors does not require grad and does not have a grad_fn: the samples share it"
+                    )
                 x = x._value
             own.append(x)
         roots, given = [], []

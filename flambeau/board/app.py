@@ -28,7 +28,10 @@ def make_app(folder: Folder) -> Starlette:
     """The application for a folder of runs."""
 
     def page(request: Request) -> Response:
-        return HTMLResponse(assembled("board", f"flambeau board: {folder.path}", {"folder": str(folder.path)}, "flambeau.board", WORDS), headers=_HEADERS)
+        return HTMLResponse(
+            assembled("board", f"flambeau board: {folder.path}", {"folder": str(folder.path)}, "flambeau.board", WORDS),
+            headers=_HEADERS,
+        )
 
     def state(request: Request) -> Response:
         folder.refresh()
@@ -67,11 +70,15 @@ def make_app(folder: Folder) -> Starlette:
         return _json([{"step": w.step, "text": w.text} for w in words])
 
     def curves(request: Request) -> Response:
-        return _json([{"step": c.step, "precision": c.precision, "recall": c.recall} for c in _series(folder, request, "curves")[-100:]])
+        return _json(
+            [{"step": c.step, "precision": c.precision, "recall": c.recall} for c in _series(folder, request, "curves")[-100:]]
+        )
 
     def hparams(request: Request) -> Response:
         told = [run for run in sorted(folder.runs.values(), key=lambda run: run.name) if run.settings]
-        return _json([{"run": run.name, "settings": run.settings, "metrics": {tag: _last(run, tag) for tag in run.metrics}} for run in told])
+        return _json(
+            [{"run": run.name, "settings": run.settings, "metrics": {tag: _last(run, tag) for tag in run.metrics}} for run in told]
+        )
 
     def graph(request: Request) -> Response:
         blob = _series(folder, request, "graphs")[-1]
@@ -99,7 +106,10 @@ def make_app(folder: Folder) -> Starlette:
         return endpoint
 
     routes = [Route("/", page)]
-    routes += [Route(f"/api/{answer.__name__}", answering(answer)) for answer in (state, scalars, histograms, text, curves, hparams, graph, steps, blob)]
+    routes += [
+        Route(f"/api/{answer.__name__}", answering(answer))
+        for answer in (state, scalars, histograms, text, curves, hparams, graph, steps, blob)
+    ]
     return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=NAMES)])
 
 

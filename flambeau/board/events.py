@@ -1,6 +1,7 @@
 """Reading event files while they grow: records, and the messages of protocol buffers that they hold.
 
-Sources: https://github.com/tensorflow/tensorboard (``record_writer.py``, ``summary.proto``); https://protobuf.dev/programming-guides/encoding/
+Sources: https://github.com/tensorflow/tensorboard (``record_writer.py``, ``summary.proto``);
+https://protobuf.dev/programming-guides/encoding/
 """
 
 from __future__ import annotations

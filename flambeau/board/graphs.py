@@ -92,7 +92,9 @@ def folded(nodes: list[Node], opened: Collection[str]) -> dict[str, Any]:
         column = columns[layer] = columns.get(layer, -1) + 1
         module = key != node.name
         label = key.rpartition("/")[2] if module else node.name if "IO" in node.op else node.op.rpartition("::")[2]
-        boxes.append(Box(key, label, "module" if module else node.op, last[key].shape, operations[key], weights.get(key, 0), layer, column))
+        boxes.append(
+            Box(key, label, "module" if module else node.op, last[key].shape, operations[key], weights.get(key, 0), layer, column)
+        )
     arrows = sorted((order[before], order[key]) for key, befores in inputs.items() for before in befores)
     return {"boxes": boxes, "arrows": arrows, "open": sorted(opened)}
 

@@ -159,7 +159,9 @@ class Run:
         for session in told.get(3, ()):
             for entry in map(fields, fields(session).get(1, ())):
                 value = fields(entry[2][0])
-                self.settings[entry[1][0].decode()] = value[3][0].decode() if 3 in value else float(value.get(2, value.get(4, [0]))[0])
+                self.settings[entry[1][0].decode()] = (
+                    value[3][0].decode() if 3 in value else float(value.get(2, value.get(4, [0]))[0])
+                )
 
     def _blob(self, kind: str, tag: str, step: int, when: float, file: EventFile, record: Record, data: bytes) -> None:
         self._of(kind, tag, list).append(Blob(step, when, file, record.place + record.data.index(data), len(data)))

@@ -15,7 +15,8 @@ BINS = 60
 
 
 def smoothed(values: np.ndarray, weight: float) -> np.ndarray:
-    """The exponential moving average whose beginning is not drawn to 0; as in TensorBoard, numbers that are not finite are left out.
+    """The exponential moving average whose beginning is not drawn to 0; as in TensorBoard, numbers that are not finite are left
+    out.
 
     >>> smoothed(np.array([1.0, 3.0]), 0.5).round(3).tolist()
     [1.0, 2.333]

@@ -1,4 +1,5 @@
-"""Trainings that go on where they were stopped, with the bits that they would have had: ``from flambeau.checkpoint import Checkpoints``.
+"""Trainings that go on where they were stopped, with the bits that they would have had:
+``from flambeau.checkpoint import Checkpoints``.
 
 >>> import tempfile
 >>> import flambeau as torch
@@ -28,8 +29,9 @@
 ...     whole == train(other, 12)
 True
 
-A checkpoint holds the ``state_dict`` of everything that was named, the states of the random streams (flambeau's, Python's and NumPy's),
-and the step. It is written by another thread while the training goes on, appears whole or not at all, and the newest ``keep`` stay.
+A checkpoint holds the ``state_dict`` of everything that was named, the states of the random streams (flambeau's, Python's and
+NumPy's), and the step. It is written by another thread while the training goes on, appears whole or not at all, and the newest
+``keep`` stay.
 """
 
 from flambeau.checkpoint.folder import Checkpoints

@@ -33,8 +33,8 @@ class Checkpoints:
     Args:
         folder: where they are; it is made if it is not there.
         keep: how many of the newest stay.
-        background: write in another thread. The state is copied when :meth:`save` is called, so the training may go on; a :meth:`save`
-            while an earlier one is still being written waits for that.
+        background: write in another thread. The state is copied when :meth:`save` is called, so the training may go on; a
+            :meth:`save` while an earlier one is still being written waits for that.
         parts: what makes up the training, by name.
 
     Raises:
@@ -67,11 +67,17 @@ class Checkpoints:
             OSError: an earlier one could not be written (at the next call of :meth:`save`, :meth:`wait` or :meth:`close`).
         """
         self.wait()
-        state = {"step": int(step), "random": random_state(), "parts": {name: part.state_dict() for name, part in self._parts.items()}}
+        state = {
+            "step": int(step),
+            "random": random_state(),
+            "parts": {name: part.state_dict() for name, part in self._parts.items()},
+        }
         content = io.BytesIO()
         serialization.save(state, content)
         if self._background:
-            self._writing = threading.Thread(target=self._write_noting, args=(int(step), content), name="flambeau writes a checkpoint")
+            self._writing = threading.Thread(
+                target=self._write_noting, args=(int(step), content), name="flambeau writes a checkpoint"
+            )
             self._writing.start()
         else:
             self._write(int(step), content)

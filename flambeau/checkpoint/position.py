@@ -13,17 +13,17 @@ from flambeau.utils.data import DataLoader
 class Resumable:
     """Wraps a ``DataLoader``, and knows where in which pass it is.
 
-    ``for batch in Resumable(loader)`` is one pass. After :meth:`load_state_dict` the next pass begins behind the last batch that had
-    been given out when the state was taken, with the order and the random numbers of that pass.
+    ``for batch in Resumable(loader)`` is one pass. After :meth:`load_state_dict` the next pass begins behind the last batch that
+    had been given out when the state was taken, with the order and the random numbers of that pass.
 
-    A pass is found again by its beginning: the random streams are set to what they were then, batches that were given out are passed
-    over, and the streams are put back. Without workers only the sampler is asked for these; with workers, whose own streams depend on
-    what they have loaded, they load them again. So a sampler may draw from the default generator only when a pass begins, as
-    PyTorch's do; one that draws for each batch needs a generator of its own.
+    A pass is found again by its beginning: the random streams are set to what they were then, batches that were given out are
+    passed over, and the streams are put back. Without workers only the sampler is asked for these; with workers, whose own streams
+    depend on what they have loaded, they load them again. So a sampler may draw from the default generator only when a pass
+    begins, as PyTorch's do; one that draws for each batch needs a generator of its own.
 
     Args:
-        loader: a loader with any sampler and any number of workers, but without persistent workers, whose streams go on from one pass
-            to the next.
+        loader: a loader with any sampler and any number of workers, but without persistent workers, whose streams go on from one
+            pass to the next.
 
     Raises:
         ValueError: the loader has persistent workers.
@@ -31,7 +31,9 @@ class Resumable:
 
     def __init__(self, loader: DataLoader) -> None:
         if loader.persistent_workers:
-            raise ValueError("a loader with persistent_workers=True cannot go on from a checkpoint: its workers' random streams began in an earlier pass")
+            raise ValueError(
+                "a loader with persistent_workers=True cannot go on from a checkpoint: its workers' random streams began in an earlier pass"
+            )
         self.loader = loader
         self.epoch = 0
         """How many passes are behind us."""

@@ -14,17 +14,32 @@ from flambeau.diagnosis.language import Text
 COMMANDS = {
     "run": Text("run a PyTorch script, unmodified, on flambeau", "不加修改地运行 PyTorch 脚本"),
     "doctor": Text("run a script and find its mistakes that raise no error", "运行脚本,找出不报错的错误"),
-    "explain": Text("say what a code of an error (FB-SHAPE-01) means, or make a page of a step of script.py", "说明错误代码(如 FB-SHAPE-01)的含义,或把 script.py 的一步做成网页"),
-    "ladder": Text(
-        "train one small net in many ways, from NumPy by hand to an own layer, and compare them", "用多种写法训练同一个小网络(从 NumPy 手写到自定义层)并比较"
+    "explain": Text(
+        "say what a code of an error (FB-SHAPE-01) means, or make a page of a step of script.py",
+        "说明错误代码(如 FB-SHAPE-01)的含义,或把 script.py 的一步做成网页",
     ),
-    "check": Text("check an answer to an exercise of the book (flambeau check 1-2 answer.py)", "检查书中习题的答案(flambeau check 1-2 answer.py)"),
+    "ladder": Text(
+        "train one small net in many ways, from NumPy by hand to an own layer, and compare them",
+        "用多种写法训练同一个小网络(从 NumPy 手写到自定义层)并比较",
+    ),
+    "check": Text(
+        "check an answer to an exercise of the book (flambeau check 1-2 answer.py)",
+        "检查书中习题的答案(flambeau check 1-2 answer.py)",
+    ),
     "demo": Text("train a classifier of handwritten digits and show how well it does", "训练手写数字分类器并展示效果"),
     "export": Text("write a model to a file that runs with NumPy alone", "把模型写成只需 NumPy 即可运行的文件"),
-    "serve": Text("answer requests for models over HTTP (KServe's and Triton's protocol)", "通过 HTTP 提供模型服务(KServe 和 Triton 的协议)"),
-    "board": Text("show what SummaryWriter has written, of several runs, live, in the browser", "在浏览器里实时显示 SummaryWriter 写入的各次运行"),
+    "serve": Text(
+        "answer requests for models over HTTP (KServe's and Triton's protocol)", "通过 HTTP 提供模型服务(KServe 和 Triton 的协议)"
+    ),
+    "board": Text(
+        "show what SummaryWriter has written, of several runs, live, in the browser",
+        "在浏览器里实时显示 SummaryWriter 写入的各次运行",
+    ),
     "info": Text("say what flambeau runs on here", "显示 flambeau 的运行环境"),
-    "torchrun": Text("run a program in several processes, which find each other by torch.distributed", "用多个进程运行程序,它们通过 torch.distributed 相互找到"),
+    "torchrun": Text(
+        "run a program in several processes, which find each other by torch.distributed",
+        "用多个进程运行程序,它们通过 torch.distributed 相互找到",
+    ),
     "shim": Text("make plain `import torch` mean flambeau in this environment", "让此环境中的 `import torch` 得到 flambeau"),
 }
 
@@ -37,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(
         prog="flambeau",
-        description=str(Text("PyTorch programs, unmodified, in Python you can read.", "不加修改地运行 PyTorch 程序,用读得懂的 Python 写成。")),
+        description=str(
+            Text("PyTorch programs, unmodified, in Python you can read.", "不加修改地运行 PyTorch 程序,用读得懂的 Python 写成。")
+        ),
         epilog=f"{Text('commands', '命令')}:\n"
         + "\n".join(f"  {name:8} {summary}" for name, summary in COMMANDS.items())
         + "\n\n"

@@ -21,8 +21,20 @@ def main(arguments: Sequence[str]) -> int:
             )
         ),
     )
-    parser.add_argument("logdir", type=Path, nargs="?", default=Path("runs"), metavar="LOGDIR", help=str(Text("the folder (default: runs)", "文件夹(默认 runs)")))
-    parser.add_argument("--port", type=int, default=6006, help=str(Text("the port; 0: any that is free (default: 6006)", "端口;0 表示任一空闲端口(默认 6006)")))
+    parser.add_argument(
+        "logdir",
+        type=Path,
+        nargs="?",
+        default=Path("runs"),
+        metavar="LOGDIR",
+        help=str(Text("the folder (default: runs)", "文件夹(默认 runs)")),
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=6006,
+        help=str(Text("the port; 0: any that is free (default: 6006)", "端口;0 表示任一空闲端口(默认 6006)")),
+    )
     options = parser.parse_args(arguments)
     if not options.logdir.is_dir():
         parser.error(f"{options.logdir}: there is no such folder; SummaryWriter() writes to runs/")
@@ -37,5 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", options.port))
         print(f"http://127.0.0.1:{listening.getsockname()[1]}/", flush=True)
-        uvicorn.Server(uvicorn.Config(make_app(Folder(options.logdir)), log_level="warning", timeout_graceful_shutdown=2)).run([listening])
+        uvicorn.Server(uvicorn.Config(make_app(Folder(options.logdir)), log_level="warning", timeout_graceful_shutdown=2)).run(
+            [listening]
+        )
     return 0

@@ -43,12 +43,18 @@ def main(arguments: Sequence[str]) -> int:
         "exercise",
         nargs="?",
         help=str(
-            Text("chapter and number (1-2), or a chapter: those that the file answers", "章号和题号(1-2);只写章号时检查文件中答了的题")
+            Text(
+                "chapter and number (1-2), or a chapter: those that the file answers",
+                "章号和题号(1-2);只写章号时检查文件中答了的题",
+            )
         ),
     )
     parser.add_argument("file", nargs="?", help=str(Text("the Python file with your answer", "写有答案的 Python 文件")))
     parser.add_argument(
-        "--seconds", type=float, default=60.0, help=str(Text("how long the file may run (default: 60)", "文件最多运行多少秒(默认 60)"))
+        "--seconds",
+        type=float,
+        default=60.0,
+        help=str(Text("how long the file may run (default: 60)", "文件最多运行多少秒(默认 60)")),
     )
     options = parser.parse_args(arguments)
     if options.exercise is None:
@@ -158,7 +164,8 @@ def _answer(send: Connection, name: str, file: str, seconds: float) -> None:
     runs = str(Text("the file runs", "文件能运行"))
 
     def tell(step: Step) -> None:
-        """Sends words alone, with the file as the reader has named it: classes have other names where `import torch` means flambeau."""
+        """Sends words alone, with the file as the reader has named it: classes have other names where `import torch` means
+        flambeau."""
         send.send(tuple(step._replace(where=step.where.replace(path, file))))
 
     compat.install()

@@ -54,9 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--epochs", type=int, default=15, help="passes over the training images (default: 15)")
     parser.add_argument("--seed", type=int, default=0, help="for the split, the weights and the order (default: 0)")
-    parser.add_argument(
-        "--out", metavar="FILE", type=picture_path, help="draw the confusion matrix into FILE: .html, .svg or .png"
-    )
+    parser.add_argument("--out", metavar="FILE", type=picture_path, help="draw the confusion matrix into FILE: .html, .svg or .png")
     parser.add_argument("--save", metavar="FILE", default="digits.pt", help="where the model goes (default: digits.pt)")
     options = parser.parse_args(arguments)
     if options.epochs < 1:

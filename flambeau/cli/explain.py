@@ -58,8 +58,15 @@ def _explain_program(arguments: Sequence[str]) -> int:
             )
         ),
     )
-    parser.add_argument("--step", type=int, default=1, metavar="N", help=str(Text("which backward pass (default: 1)", "第几次反向传播(默认 1)")))
-    parser.add_argument("-o", "--output", metavar="FILE", help=str(Text("the page (default: script.explain.html)", "网页文件(默认 script.explain.html)")))
+    parser.add_argument(
+        "--step", type=int, default=1, metavar="N", help=str(Text("which backward pass (default: 1)", "第几次反向传播(默认 1)"))
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help=str(Text("the page (default: script.explain.html)", "网页文件(默认 script.explain.html)")),
+    )
     parser.add_argument("script", help=str(Text("a Python program", "Python 程序")))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=str(Text("the program's own arguments", "程序自己的参数")))
     options = parser.parse_args(arguments)
@@ -81,7 +88,13 @@ def _explain_program(arguments: Sequence[str]) -> int:
         sys.excepthook(type(error), error, error.__traceback__)
         status = 1
     if step.explanation is None:
-        print(Text("the program has computed nothing with tensors: there is nothing to explain", "程序没有用张量计算任何东西:没有可解释的内容"), file=sys.stderr)
+        print(
+            Text(
+                "the program has computed nothing with tensors: there is nothing to explain",
+                "程序没有用张量计算任何东西:没有可解释的内容",
+            ),
+            file=sys.stderr,
+        )
         return 1
     step.explanation.save(file)
     print(Text(f"{output}: open it in a browser", f"{output}:请用浏览器打开"))

@@ -18,7 +18,8 @@ from flambeau.serve.protocol import DATATYPES
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``flambeau export MODEL --factory MODULE:FUNCTION --input NAME:DATATYPE:SIZES [...] --out FILE``, ``flambeau export A.slim --out A.onnx``"""
+    """``flambeau export MODEL --factory MODULE:FUNCTION --input NAME:DATATYPE:SIZES [...] --out FILE``,
+    ``flambeau export A.slim --out A.onnx``"""
     parser = argparse.ArgumentParser(
         prog="flambeau export",
         description="Write a model to a .slim file: weights and machine code, which the one-file module flambeau_slim runs with NumPy alone. "
@@ -29,14 +30,27 @@ def main(arguments: Sequence[str]) -> int:
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="a file of weights, an exported program, or a .slim file")
     add("--factory", metavar="MODULE:FUNCTION", help="what makes the module that weights are for, for example shop.nets:make")
-    add("--input", action="append", default=[], metavar="NAME:DATATYPE:SIZES", help="an input, in the order of the model's arguments; -1 is any size, the same in all places")
+    add(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME:DATATYPE:SIZES",
+        help="an input, in the order of the model's arguments; -1 is any size, the same in all places",
+    )
     add("--max-size", type=int, default=32, metavar="N", help="the largest size that -1 stands for (default: 32)")
-    add("--target", action="append", metavar="TARGET", help="x86-64-v4, x86-64-v3, x86-64-v2 or aarch64 (default: the levels of x86-64; of a library x86-64-v2)")
+    add(
+        "--target",
+        action="append",
+        metavar="TARGET",
+        help="x86-64-v4, x86-64-v3, x86-64-v2 or aarch64 (default: the levels of x86-64; of a library x86-64-v2)",
+    )
     add("--out", type=Path, required=True, metavar="FILE", help="where the model goes")
     options = parser.parse_args(arguments)
     if options.model.suffix == ".slim":
         if options.out.suffix != ".onnx" or options.input or options.factory or options.target:
-            parser.error("of a .slim file one of ONNX's is made, and nothing else is to be said: flambeau export model.slim --out model.onnx")
+            parser.error(
+                "of a .slim file one of ONNX's is made, and nothing else is to be said: flambeau export model.slim --out model.onnx"
+            )
         return _to_onnx(options.model, options.out)
     if not options.input:
         parser.error("give the model's inputs: --input NAME:DATATYPE:SIZES")
@@ -53,7 +67,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         model = load(options.model, ModelConfig(factory=options.factory)).call
         size = Dim("size", min=1, max=options.max_size)
-        args, free = tuple(map(_example, specs)), tuple({d: size for d, n in enumerate(spec.shape or ()) if n == -1} for spec in specs)
+        args, free = (
+            tuple(map(_example, specs)),
+            tuple({d: size for d, n in enumerate(spec.shape or ()) if n == -1} for spec in specs),
+        )
         shapes = free if any(free) else None
         if options.out.suffix == ".o":
             torch.export_c(model, args, options.out, dynamic_shapes=shapes, target=(options.target or ["x86-64-v2"])[0])

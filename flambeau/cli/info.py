@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from flambeau.engine.cpu.cache import Cache
 
 # Packages that flambeau can do without -> what they are for.
-_OPTIONAL = {"llvmlite": "compiled kernels: pip install 'flambeau[compile]'", "matplotlib": "pictures as .png", "starlette": "flambeau serve"}
+_OPTIONAL = {
+    "llvmlite": "compiled kernels: pip install 'flambeau[compile]'",
+    "matplotlib": "pictures as .png",
+    "starlette": "flambeau serve",
+}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -55,9 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         "All start from the same data, and from the same weights where they compute the same.",
     )
     parser.add_argument("--steps", type=int, default=500, help="training steps on each rung (default: 500)")
-    parser.add_argument(
-        "--out", metavar="FILE", type=picture_path, help="draw the loss curves into FILE: .html, .svg or .png"
-    )
+    parser.add_argument("--out", metavar="FILE", type=picture_path, help="draw the loss curves into FILE: .html, .svg or .png")
     options = parser.parse_args(arguments)
     if options.steps < 1:
         parser.error(f"--steps: expected at least 1, got {options.steps}")
@@ -160,9 +158,7 @@ def agreement(name: str, rungs: Sequence[Rung]) -> tuple[bool, str]:
     first, *others = rungs
 
     def apart(steps: int) -> float:
-        return max(
-            abs(a - b) / abs(a) for r in others for a, b in zip(first.losses[:steps], r.losses[:steps], strict=True)
-        )
+        return max(abs(a - b) / abs(a) for r in others for a, b in zip(first.losses[:steps], r.losses[:steps], strict=True))
 
     steps = min(AGREE_STEPS, len(first.losses))
     early, hundred = apart(steps), apart(100)

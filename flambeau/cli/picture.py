@@ -145,9 +145,7 @@ def confusion_svg(title: str, counts: Sequence[Sequence[int]]) -> str:
             )
             if count:
                 ink = "white" if opacity > 0.6 else "black"
-                parts.append(
-                    f'<text x="{at_x + cell / 2:g}" y="{at_y + 27}" text-anchor="middle" fill="{ink}">{count}</text>'
-                )
+                parts.append(f'<text x="{at_x + cell / 2:g}" y="{at_y + 27}" text-anchor="middle" fill="{ink}">{count}</text>')
     return drawing(left + cell * size + 30, top + cell * size + 24, title, parts)
 
 

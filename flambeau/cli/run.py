@@ -26,7 +26,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--legacy", action="store_true", help="let spellings of PyTorch before 0.4 work (loss.data[0])")
     parser.add_argument("--full-traceback", action="store_true", help="show flambeau's own lines in tracebacks too")
-    parser.add_argument("--check", action="store_true", help="look for mistakes that raise nothing, and report them at the end (flambeau doctor)")
+    parser.add_argument(
+        "--check", action="store_true", help="look for mistakes that raise nothing, and report them at the end (flambeau doctor)"
+    )
     parser.add_argument("-m", metavar="MODULE", help="run a module by its name, as python -m does")
     parser.add_argument("-c", metavar="CODE", help="run the code given here, as python -c does")
     options = parser.parse_args(ours)

@@ -19,22 +19,50 @@ def main(arguments: Sequence[str]) -> int:
         epilog="The token that clients must send is read from the variable FLAMBEAU_SERVE_TOKEN. docs/serving.md tells the rest.",
     )
     add = parser.add_argument
-    add("model", type=Path, metavar="MODEL_OR_FOLDER", help="a file of weights or an exported program, or a folder NAME/VERSION/model.*")
+    add(
+        "model",
+        type=Path,
+        metavar="MODEL_OR_FOLDER",
+        help="a file of weights or an exported program, or a folder NAME/VERSION/model.*",
+    )
     add("--factory", metavar="MODULE:FUNCTION", help="what makes the module that weights are for, for example shop.nets:make")
     add("--handler", type=Path, metavar="FILE", help="a Python file with load, preprocess, predict or postprocess")
     add("--name", help="what a single model is called (default: the file's name)")
-    add("--input", action="append", metavar="NAME:DATATYPE:SIZES", help="an input, for example images:FP32:-1x1x8x8; known inputs are warmed up")
+    add(
+        "--input",
+        action="append",
+        metavar="NAME:DATATYPE:SIZES",
+        help="an input, for example images:FP32:-1x1x8x8; known inputs are warmed up",
+    )
     add("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
-    add("--allow-host", metavar="NAME", action="append", default=[], help="a name that the server may be called by besides this machine's own, such as that of a proxy in front (where there is no token, and it listens on this machine alone)")
+    add(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a name that the server may be called by besides this machine's own, such as that of a proxy in front (where there is no token, and it listens on this machine alone)",
+    )
     add("--port", type=int, default=8080, help="the port; 0: any that is free (default: 8080)")
     add("--grpc-port", type=int, metavar="PORT", help="answer by gRPC too, at this port; 0: any that is free (default: HTTP alone)")
     add("--workers", type=int, default=1, help="processes that answer (default: 1)")
     add("--max-batch", type=int, default=32, help="the most rows in a batch; 0: the model has no batches (default: 32)")
     add("--max-queue", type=int, default=256, help="requests that may wait; more are refused with 503 (default: 256)")
-    add("--max-delay", type=float, default=0.0, metavar="SECONDS", help="how long a batch that is not full waits for more (default: 0)")
+    add(
+        "--max-delay",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long a batch that is not full waits for more (default: 0)",
+    )
     add("--max-body", type=int, default=64, metavar="MIB", help="the most that a request may have (default: 64)")
     add("--timeout", type=float, default=60.0, metavar="SECONDS", help="when a request is given up (default: 60)")
-    add("--poll", type=float, default=2.0, metavar="SECONDS", help="how often the files are looked at for changes; 0: once (default: 2)")
+    add(
+        "--poll",
+        type=float,
+        default=2.0,
+        metavar="SECONDS",
+        help="how often the files are looked at for changes; 0: once (default: 2)",
+    )
     add("--no-control", dest="control", action="store_false", help="refuse requests that load and unload models")
     add("--drain", type=float, default=0.0, metavar="SECONDS", help="go on for so long after SIGTERM, not ready (default: 0)")
     add("--quiet", dest="access", action="store_false", help="do not write down each request")

@@ -143,7 +143,10 @@ def install(site: Path) -> str:
         Path(info.name) / CONSTRAINTS: f"torch=={RELEASE}\n",
     }
     record = Path(info.name) / "RECORD"
-    texts[record] = "".join(f"{path.as_posix()},{_digest(text)},{len(text.encode())}\n" for path, text in texts.items()) + f"{record.as_posix()},,\n"
+    texts[record] = (
+        "".join(f"{path.as_posix()},{_digest(text)},{len(text.encode())}\n" for path, text in texts.items())
+        + f"{record.as_posix()},,\n"
+    )
     # Written beside and renamed, so that an interrupted run leaves no half of a package.
     made: list[Path] = []
     try:

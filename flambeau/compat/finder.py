@@ -18,7 +18,9 @@ from flambeau.compat.spellings import SAME, SPELLINGS, SpelledModule, give_furth
 
 # Rooms of flambeau's house that PyTorch does not have, or that have the name of something else there (torch.tensor is
 # a function).
-_PRIVATE = frozenset({"__main__", "checkpoint", "cli", "compat", "core", "dispatch", "engine", "examples", "ops", "serve", "tensor", "weights"})
+_PRIVATE = frozenset(
+    {"__main__", "checkpoint", "cli", "compat", "core", "dispatch", "engine", "examples", "ops", "serve", "tensor", "weights"}
+)
 
 
 def is_public(name: str) -> bool:
@@ -151,7 +153,8 @@ class _Spawn(importlib.abc.Loader):
 
 
 class TorchFinder(importlib.abc.MetaPathFinder):
-    """A ``sys.meta_path`` entry that answers for ``torch`` and everything below it, for ``functorch``, and for what starts new processes."""
+    """A ``sys.meta_path`` entry that answers for ``torch`` and everything below it, for ``functorch``, and for what starts new
+    processes."""
 
     def find_distributions(self, context: Any = None) -> Iterator[Any]:
         """The installed package ``torch``, of whose version libraries ask ``importlib.metadata``."""

@@ -11,7 +11,15 @@ from typing import Any
 from flambeau.compat.homes import MOVED
 
 _OF_QUANTIZATION = ("observer", "fake_quantize", "qconfig", "quantize", "quantization_mappings", "fuse_modules", "stubs")
-_OF_LAYERS = ("quantized", "quantized.dynamic", "intrinsic", "intrinsic.qat", "intrinsic.quantized", "intrinsic.quantized.dynamic", "qat")
+_OF_LAYERS = (
+    "quantized",
+    "quantized.dynamic",
+    "intrinsic",
+    "intrinsic.qat",
+    "intrinsic.quantized",
+    "intrinsic.quantized.dynamic",
+    "qat",
+)
 _QUANTIZATION: dict[str, tuple[str, ...]] = {
     "torch.quantization": ("flambeau.ao.quantization",),
     **{f"torch.quantization.{name}": (f"flambeau.ao.quantization.{name}",) for name in _OF_QUANTIZATION},
@@ -36,7 +44,8 @@ _UNAVAILABLE = """
     algorithms.model_averaging algorithms.model_averaging.averagers launcher launcher.api pipelining"""
 
 # PyTorch's module -> where its names are looked up, in this order: modules, or "module:object" for an object's names. Where
-# flambeau has such a module itself, this is where it looks for what it does not have; :data:`~flambeau.compat.homes.MOVED` adds to it.
+# flambeau has such a module itself, this is where it looks for what it does not have; :data:`~flambeau.compat.homes.MOVED` adds to
+# it.
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch._custom_ops": ("flambeau.library",),
     "torch._library": ("flambeau.library",),
@@ -45,8 +54,14 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch._ops": ("flambeau.library.operators", "flambeau._higher_order_ops"),
     "torch._higher_order_ops.cond": ("flambeau._higher_order_ops",),
     "torch._higher_order_ops.while_loop": ("flambeau._higher_order_ops",),
-    **{f"torch._higher_order_ops.{name}": ("flambeau._higher_order_ops.loops",) for name in ("associative_scan", "foreach_map", "map", "scan")},
-    **{f"torch._functorch.{name}": ("flambeau.func",) for name in ("apis", "batch_norm_replacement", "eager_transforms", "functional_call")},
+    **{
+        f"torch._higher_order_ops.{name}": ("flambeau._higher_order_ops.loops",)
+        for name in ("associative_scan", "foreach_map", "map", "scan")
+    },
+    **{
+        f"torch._functorch.{name}": ("flambeau.func",)
+        for name in ("apis", "batch_norm_replacement", "eager_transforms", "functional_call")
+    },
     "torch._functorch.deprecated": ("flambeau.func", "flambeau._functorch.make_functional"),
     "functorch": ("flambeau.func", "flambeau._functorch.make_functional"),
     "functorch.experimental": ("flambeau.func",),
@@ -94,7 +109,11 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "torch.distributed.nn.functional": ("flambeau.distributed.nn",),
     "torch.distributed.fsdp.fully_sharded_data_parallel": ("flambeau.distributed.fsdp",),
     "torch.distributed.constants": ("flambeau.distributed",),
-    **{f"torch.distributed.{room}.{name}": (f"flambeau.distributed.{room}",) for room, names in _OF_SHARDING.items() for name in names.split()},
+    **{
+        f"torch.distributed.{room}.{name}": (f"flambeau.distributed.{room}",)
+        for room, names in _OF_SHARDING.items()
+        for name in names.split()
+    },
     "torch.distributed.tensor.experimental._attention": ("flambeau.distributed.sharding",),
     **{f"torch.distributed.{name}": ("flambeau.distributed.unavailable",) for name in _UNAVAILABLE.split()},
     "torch.distributed.algorithms._checkpoint": ("flambeau.distributed.algorithms",),
@@ -112,7 +131,8 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 # PyTorch's module -> the module of flambeau that is the same, settings and all.
 SAME = {"torch.compiler.config": "flambeau._dynamo.compiler_config"}
 
-# What is one file in flambeau and a package in PyTorch. As a package it can be asked for parts that neither has, or that others provide.
+# What is one file in flambeau and a package in PyTorch. As a package it can be asked for parts that neither has, or that others
+# provide.
 _PACKAGES = frozenset(
     "torch." + name
     for name in """
@@ -152,7 +172,8 @@ def further_name(torch_module: str, name: str) -> Any:
 
 
 def give_further_names(module: ModuleType, torch_name: str, part_of: Callable[[ModuleType, str], ModuleType | None]) -> None:
-    """Gives `module` a ``__getattr__`` that also finds what PyTorch has in `torch_name` and flambeau elsewhere, and its parts (``part_of``)."""
+    """Gives `module` a ``__getattr__`` that also finds what PyTorch has in `torch_name` and flambeau elsewhere, and its parts
+    (``part_of``)."""
     own = module.__dict__.get("__getattr__")
     if getattr(own, "finds_further_names", False):
         return

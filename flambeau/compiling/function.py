@@ -64,7 +64,8 @@ class Captures:
         self.watched = 0
 
     def call(self, args: tuple, kwargs: dict, misses: list[Miss]) -> Any:
-        """Runs the function, and captures what it does where that is possible. It is told that it is compiled, whether it is captured or not."""
+        """Runs the function, and captures what it does where that is possible. It is told that it is compiled, whether it is
+        captured or not."""
         if stance.name == "force_eager":
             return self.function(*args, **kwargs)
         extent.compiled += 1
@@ -209,7 +210,9 @@ def _training(function: Any, args: tuple) -> tuple:
     return tuple([m.training for root in modules for m in root.modules()])
 
 
-def compiled_function(function: Callable, fullgraph: bool = False, name: str | None = None, kind: Callable[..., Captures] = Captures) -> Callable:
+def compiled_function(
+    function: Callable, fullgraph: bool = False, name: str | None = None, kind: Callable[..., Captures] = Captures
+) -> Callable:
     """A function that does what ``function`` does, and is captured; ``kind``: how."""
     captures = kind(function, name or str(getattr(function, "__qualname__", type(function).__name__)), fullgraph)
     replays = captures.replays

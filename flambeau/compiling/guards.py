@@ -355,7 +355,11 @@ class State(Guards):
                 self._seen.add(id(value))
                 self._function(value, v, what)
             return
-        if value.__class__ in (types.GetSetDescriptorType, types.MemberDescriptorType) or name in ("__dict__", "__doc__", "__module__"):
+        if value.__class__ in (types.GetSetDescriptorType, types.MemberDescriptorType) or name in (
+            "__dict__",
+            "__doc__",
+            "__module__",
+        ):
             return
         inside: list = []
         if value.__class__ is property:
@@ -400,8 +404,10 @@ def is_own_class(kind: type) -> bool:
 
 def _is_user_class(kind: type) -> bool:
     root = kind.__module__.partition(".")[0]
-    return type(kind).__module__ in ("builtins", "abc", "enum") and root not in sys.stdlib_module_names | {"numpy"} or (
-        root == "__main__"
+    return (
+        type(kind).__module__ in ("builtins", "abc", "enum")
+        and root not in sys.stdlib_module_names | {"numpy"}
+        or (root == "__main__")
     )
 
 

@@ -27,7 +27,9 @@ class OptimizedModule(Module):
 
     def _compile(self) -> None:
         module = self._modules["_orig_mod"]
-        self.__dict__["_compiled"] = compiled_function(module, self.__dict__["_fullgraph"], type(module).__name__, self.__dict__["_kind"])
+        self.__dict__["_compiled"] = compiled_function(
+            module, self.__dict__["_fullgraph"], type(module).__name__, self.__dict__["_kind"]
+        )
         self.__dict__["_replays"] = self.__dict__["_compiled"].captures.replays
         self.__dict__["training"] = module.training  # type: ignore[union-attr]
 

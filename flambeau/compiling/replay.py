@@ -254,7 +254,9 @@ class _Replay:
             return self.tensor(x)
         if kind in CONSTANTS or kind is Size:
             return self.guards.name(x)
-        if kind in (list, dict) and (id(x) in self.guards.containers or id(x) in self.arguments.containers or id(x) in self.tensors):
+        if kind in (list, dict) and (
+            id(x) in self.guards.containers or id(x) in self.arguments.containers or id(x) in self.tensors
+        ):
             raise Refused("it returns a list or dict that is also elsewhere")
         if kind is dict:
             self._once(x)

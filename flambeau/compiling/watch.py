@@ -60,7 +60,8 @@ class Watch:
     """What ran while a function was called.
 
     ``user``       code outside of flambeau with the globals that it ran in; ``layers`` the same of :mod:`flambeau.nn`
-    ``leaves``     values that were made; ``snapshots`` those that are copies of memory that NumPy shares: ``(leaf, storage, geometry)``
+    ``leaves``     values that were made; ``snapshots`` those that are copies of memory that NumPy shares:
+                   ``(leaf, storage, geometry)``
     ``checks``     of ops that have looked at values to see whether to refuse them
     ``reason``     why the call cannot be captured
     """
@@ -98,7 +99,9 @@ class Watch:
                 if code is not _ARRAY or below is None or below.f_code is not _SNAPSHOT:
                     self.refuse(f"{_LOOKS[code]} ({caller_site()})")
             key = code, id(frame.f_globals)
-            if key not in self._seen and not (code is _CACHED and frame.f_back is not None and is_own_file(frame.f_back.f_code.co_filename)):
+            if key not in self._seen and not (
+                code is _CACHED and frame.f_back is not None and is_own_file(frame.f_back.f_code.co_filename)
+            ):
                 self._seen.add(key)
                 self._classify(key, frame.f_globals)
         elif event == "return":

@@ -23,18 +23,19 @@ deterministic: bool = False
 """Whether results may depend on nothing but the program and its data; see :mod:`flambeau.determinism`."""
 
 training: bool = False
-"""Whether there has been an optimizer. Then traces are compiled on first sight, if compiling has been worth its time: kernels add up
-in another order than NumPy, and a training that goes on from a checkpoint shall do so with the same bits."""
+"""Whether there has been an optimizer. Then traces are compiled on first sight, if compiling has been worth its time: kernels add
+up in another order than NumPy, and a training that goes on from a checkpoint shall do so with the same bits."""
 
 log: frozenset[str] = frozenset(os.environ.get("FLAMBEAU_LOG", "").replace(",", " ").split())
-"""What is told on stderr (``FLAMBEAU_LOG``, topics with commas between them): ``plan``, each plan as it is made; ``after:NAME``, what there is
-after a pass, see :mod:`flambeau.engine.passes`; ``guards``, which functions are captured, and why not."""
+"""What is told on stderr (``FLAMBEAU_LOG``, topics with commas between them): ``plan``, each plan as it is made; ``after:NAME``,
+what there is after a pass, see :mod:`flambeau.engine.passes`; ``guards``, which functions are captured, and why not."""
 
 strict: bool = os.environ.get("FLAMBEAU_STRICT", "0") != "0"
 """What flambeau gets over silently is an error, such as a trace that cannot be compiled (``FLAMBEAU_STRICT=1``, for tests)."""
 
 guard: bool = os.environ.get("FLAMBEAU_GUARD", "0") != "0"
-"""Arrays lie beside pages of memory that nobody may touch (``FLAMBEAU_GUARD=1``, for tests); see :mod:`flambeau.engine.cpu.guard`."""
+"""Arrays lie beside pages of memory that nobody may touch (``FLAMBEAU_GUARD=1``, for tests); see :mod:`flambeau.engine.cpu.guard`.
+"""
 
 ahead: float = float(os.environ.get("FLAMBEAU_AHEAD", "50")) * 1e-6
 """Kernels that take longer than this (``FLAMBEAU_AHEAD``, in microseconds) may run while Python goes on; ``inf``: none do."""

@@ -62,7 +62,10 @@ class device:
     def __reduce__(self):
         if config.pickled is not None:
             return config.pickled(self)
-        return _device, (self.type,) if self.index is None else (self.type, self.index)  # by a function, since the class is called torch.device
+        return _device, (self.type,) if self.index is None else (
+            self.type,
+            self.index,
+        )  # by a function, since the class is called torch.device
 
     def __enter__(self) -> device:
         enter(self)

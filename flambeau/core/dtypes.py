@@ -18,7 +18,18 @@ from flambeau.core import config
 class dtype:
     """The type of a tensor's elements, for example ``torch.float32``."""
 
-    __slots__ = ("name", "np", "itemsize", "is_floating_point", "is_complex", "is_signed", "is_stored", "is_extension", "kind", "code")
+    __slots__ = (
+        "name",
+        "np",
+        "itemsize",
+        "is_floating_point",
+        "is_complex",
+        "is_signed",
+        "is_stored",
+        "is_extension",
+        "kind",
+        "code",
+    )
 
     def __init__(self, name: str, np_type: np.typing.DTypeLike, kind: int, code: int) -> None:
         self.name = name
@@ -198,7 +209,9 @@ def from_numpy(np_dtype: np.dtype) -> dtype:
 def cast(values: np.ndarray, d: dtype) -> np.ndarray:
     """``values`` of a type that NumPy computes with in another dtype; an imaginary part must not be lost."""
     if d is float16 and values.dtype.itemsize > 2:
-        values = values.astype(np.float32, copy=False)  # by way of which PyTorch converts to half precision: what is halfway is rounded twice
+        values = values.astype(
+            np.float32, copy=False
+        )  # by way of which PyTorch converts to half precision: what is halfway is rounded twice
     return stored(values, d) if d.is_stored else values.astype(d.np)
 
 

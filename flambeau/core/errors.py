@@ -168,6 +168,4 @@ def explain_arguments(name: str, function: Callable, args: tuple, kwargs: dict, 
     unknown = reason.partition("unexpected keyword argument '")[2].partition("'")[0]
     if unknown and "Did you mean" not in reason and (close := meant(unknown, list(signature.parameters))):
         reason += f". Did you mean '{close}'?"
-    return TypeError(
-        f"{name}() received an invalid combination of arguments - got ({got}), but expected {name}{plain} ({reason})"
-    )
+    return TypeError(f"{name}() received an invalid combination of arguments - got ({got}), but expected {name}{plain} ({reason})")

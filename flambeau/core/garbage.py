@@ -2,8 +2,8 @@
 
 It does so whenever so many more objects have been made than have gone, 700 by default. A recorded step is some thousand objects
 (nodes, storages, tensors, entries of the tape) that go by their reference counts, all at once, when the step is over. So in the
-middle of each step they were looked through again and again, and counted as old because they had survived that, until all objects of
-the process had to be looked through: a fifth of the time of a program whose sizes are new at every step.
+middle of each step they were looked through again and again, and counted as old because they had survived that, until all objects
+of the process had to be looked through: a fifth of the time of a program whose sizes are new at every step.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ def _keywords(code: CodeType) -> dict[str, None] | None:
 
 
 def refuse_unknown(cls: type, kwargs: dict[str, Any]) -> None:
-    """Raises Python's ``TypeError`` for a keyword that ``cls.__init__`` does not take, in the name of ``cls`` and with what may be meant.
+    """Raises Python's ``TypeError`` for a keyword that ``cls.__init__`` does not take, in the name of ``cls`` and with what may be
+    meant.
 
     Only of constructors of flambeau's own: Python speaks of the user's by their names.
     """

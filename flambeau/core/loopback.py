@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 NAMES = ("127.0.0.1", "localhost", "::1")
-"""A server that is meant for this machine alone refuses other names, which a page of another site may have been given for its address."""
+"""A server that is meant for this machine alone refuses other names, which a page of another site may have been given for its
+address."""
 
 
 def is_loopback(host: str) -> bool:

@@ -78,7 +78,22 @@ sparse_bsr = layout("sparse_bsr")
 sparse_bsc = layout("sparse_bsc")
 jagged = layout("jagged")
 
-_ALL = {x.name: x for x in (contiguous_format, preserve_format, channels_last, channels_last_3d, strided, sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc, jagged)}
+_ALL = {
+    x.name: x
+    for x in (
+        contiguous_format,
+        preserve_format,
+        channels_last,
+        channels_last_3d,
+        strided,
+        sparse_coo,
+        sparse_csr,
+        sparse_csc,
+        sparse_bsr,
+        sparse_bsc,
+        jagged,
+    )
+}
 
 
 def _named(name: str) -> memory_format | layout:

@@ -338,9 +338,7 @@ def register_pytree_node(
     if cls in SUPPORTED_NODES:
         raise ValueError(f"{cls} is already registered as pytree node.")
     if (to_dumpable_context is None) is not (from_dumpable_context is None):
-        raise ValueError(
-            f"Both to_dumpable_context and from_dumpable_context for {cls} must be None or registered."
-        )
+        raise ValueError(f"Both to_dumpable_context and from_dumpable_context for {cls} must be None or registered.")
     SUPPORTED_NODES[cls] = NodeDef(cls, flatten_fn, unflatten_fn, flatten_with_keys_fn)
     texts[cls] = (serialized_type_name, to_dumpable_context, from_dumpable_context)
 
@@ -353,7 +351,12 @@ _register_pytree_node = register_pytree_node
 
 def is_namedtuple_class(cls: Any) -> bool:
     """Whether it is a class of named tuples."""
-    return isinstance(cls, type) and issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple) and not issubclass(cls, ReturnType)
+    return (
+        isinstance(cls, type)
+        and issubclass(cls, tuple)
+        and isinstance(getattr(cls, "_fields", None), tuple)
+        and not issubclass(cls, ReturnType)
+    )
 
 
 def is_namedtuple_instance(obj: Any) -> bool:
@@ -431,7 +434,9 @@ def _flatten(tree: Any, is_leaf: IsLeaf, leaves: list) -> TreeSpec:
 def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
     """The nest of the given structure with the given leaves."""
     if not isinstance(treespec, TreeSpec):
-        raise TypeError(f"tree_unflatten(leaves, treespec): Expected `treespec` to be instance of TreeSpec but got item of type {type(treespec)}.")
+        raise TypeError(
+            f"tree_unflatten(leaves, treespec): Expected `treespec` to be instance of TreeSpec but got item of type {type(treespec)}."
+        )
     leaves = list(leaves)
     if len(leaves) != treespec.num_leaves:
         raise ValueError(

@@ -1,4 +1,5 @@
-"""Bars that show how far something has come, where it takes longer than two seconds and somebody looks: on terminals and in notebooks.
+"""Bars that show how far something has come, where it takes longer than two seconds and somebody looks: on terminals and in
+notebooks.
 
 They are tqdm's where that is installed (``pip install tqdm``), else a line of our own. Nothing is written to files and pipes.
 """
@@ -77,7 +78,9 @@ class Bar:
         if not self.total:
             return f"{begin}{self.n:g} [{seconds:.0f} s]"
         left = seconds * (self.total - self.n) / self.n if self.n else 0.0
-        return f"{begin}{self.n / self.total:4.0%} [{self.n:g}/{self.total:g}, {seconds:.0f} s, {left:.0f} s to go]".replace("%", " %", 1)
+        return f"{begin}{self.n / self.total:4.0%} [{self.n:g}/{self.total:g}, {seconds:.0f} s, {left:.0f} s to go]".replace(
+            "%", " %", 1
+        )
 
     def _write(self, line: str) -> None:
         self._file.write("\r" + line.ljust(self._shown) + ("" if line else "\r"))
@@ -100,7 +103,9 @@ def bar_class() -> Any:
     return tqdm
 
 
-def bar(items: Iterable[Any] = (), what: str | None = None, total: float | None = None, wanted: bool = True, **settings: Any) -> Any:
+def bar(
+    items: Iterable[Any] = (), what: str | None = None, total: float | None = None, wanted: bool = True, **settings: Any
+) -> Any:
     """A bar over ``items``, or one that is told of ``total`` by ``update``; it appears after two seconds and is gone at the end.
 
     >>> from flambeau.core.progress import bar

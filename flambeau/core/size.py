@@ -66,9 +66,7 @@ def _as_int(n, position: int) -> int:
     try:
         return n.__index__()
     except (AttributeError, TypeError):
-        raise TypeError(
-            f"torch.Size() takes an iterable of 'int' (item {position} is '{type(n).__name__}')"
-        ) from None
+        raise TypeError(f"torch.Size() takes an iterable of 'int' (item {position} is '{type(n).__name__}')") from None
 
 
 def _size(sizes: tuple) -> Size:

@@ -40,7 +40,9 @@ def _install_in_ipython() -> None:
     if shell is None or getattr(shell, "custom_exceptions", None) != ():
         return
 
-    def show(shell: Any, kind: type[BaseException], error: BaseException, traceback: TracebackType, tb_offset: int | None = None) -> None:
+    def show(
+        shell: Any, kind: type[BaseException], error: BaseException, traceback: TracebackType, tb_offset: int | None = None
+    ) -> None:
         explain(error)
         shell.showtraceback((kind, error, error.__traceback__), tb_offset=tb_offset)
 

@@ -1,11 +1,12 @@
 """Errors whose cause is known: one small rule for each, which looks at the error and at where it was raised.
 
-A rule is a function of a :class:`~flambeau.diagnosis.scene.Scene`. It says what was expected, what came and what to write instead, or
-None where the cause is another one. Rules are tried in the order in which they are registered.
+A rule is a function of a :class:`~flambeau.diagnosis.scene.Scene`. It says what was expected, what came and what to write instead,
+or None where the cause is another one. Rules are tried in the order in which they are registered.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -40,8 +41,8 @@ def slip(code: str, kinds: type[BaseException] | tuple[type[BaseException], ...]
 
 def recognized(scene: Scene) -> tuple[str, Text] | None:
     """The code of the slip behind an error, and what to do."""
-    from flambeau.diagnosis import slips_of_layers, slips_of_python, slips_of_calls, slips_of_shapes, slips_of_training, slips_of_types  # noqa: F401  # isort: skip
-
+    for family in ("calls", "layers", "python", "shapes", "training", "types"):  # which are read when there is an error
+        importlib.import_module(f"flambeau.diagnosis.slips_of_{family}")
     for rule in SLIPS:
         if isinstance(scene.error, rule.kinds) and rule.pattern.search(scene.message):
             advice = rule.advise(scene)

@@ -40,7 +40,9 @@ def missing_argument(scene: Scene) -> Text | None:
             f"{call[1]} 的 forward 还需要 {lacking}:调用时给出,或在 def forward 里给默认值",
         )
     if "self" in lacking.split(", "):
-        return Text("this is called on the class: make an object first, Net(), then call it", "这里是对类调用:先建对象 Net(),再调用")
+        return Text(
+            "this is called on the class: make an object first, Net(), then call it", "这里是对类调用:先建对象 Net(),再调用"
+        )
     return Text(f"{lacking} is missing: give it in the call", f"缺少 {lacking}:调用时给出")
 
 
@@ -63,7 +65,11 @@ def _parameters(scene: Scene, name: str) -> str:
         signature = inspect.signature(cls)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return ""
-    return ", ".join(p.name for p in signature.parameters.values() if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    return ", ".join(
+        p.name
+        for p in signature.parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    )
 
 
 @slip("FB-CALL-03", TypeError, r"got an unexpected keyword argument '\w+'")
@@ -77,7 +83,9 @@ def unknown_keyword(scene: Scene) -> Text | None:
     known = list(inspect.signature(target).parameters) if callable(target) else []
     close = meant(found[2], known)
     if close:
-        return Text(f"{found[1]} has no {found[2]!r}: did you mean {close!r}?", f"{found[1]} 没有参数 {found[2]!r}:你是想写 {close!r} 吗?")
+        return Text(
+            f"{found[1]} has no {found[2]!r}: did you mean {close!r}?", f"{found[1]} 没有参数 {found[2]!r}:你是想写 {close!r} 吗?"
+        )
     names = ", ".join(n for n in known if n not in ("self", "args", "kwargs"))
     return Text(f"{found[1]} has no {found[2]!r}; it takes {names}", f"{found[1]} 没有参数 {found[2]!r};它接受 {names}")
 
@@ -86,7 +94,10 @@ def unknown_keyword(scene: Scene) -> Text | None:
 def not_called(scene: Scene) -> Text | None:
     size = re.search(r"([\w.]+)\.size\[(.+?)\]", scene.line)
     if size is not None:
-        return Text(f"size is a method: write {size[1]}.size({size[2]}), or {size[1]}.shape[{size[2]}]", f"size 是方法:写 {size[1]}.size({size[2]}),或 {size[1]}.shape[{size[2]}]")
+        return Text(
+            f"size is a method: write {size[1]}.size({size[2]}), or {size[1]}.shape[{size[2]}]",
+            f"size 是方法:写 {size[1]}.size({size[2]}),或 {size[1]}.shape[{size[2]}]",
+        )
     for path in re.findall(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?![\w(])", scene.line):
         if inspect.ismethod(scene.value(path)):
             return Text(f"{path} is a method: call it, {path}()", f"{path} 是方法:要调用它,{path}()")
@@ -99,7 +110,8 @@ def called_by_mistake(scene: Scene) -> Text | None:
     if found is None:
         return None
     return Text(
-        f"{found[2]} is a value, not a method: write {found[1]}.{found[2]}, without ()", f"{found[2]} 是值,不是方法:写 {found[1]}.{found[2]},不加 ()"
+        f"{found[2]} is a value, not a method: write {found[1]}.{found[2]}, without ()",
+        f"{found[2]} 是值,不是方法:写 {found[1]}.{found[2]},不加 ()",
     )
 
 
@@ -118,12 +130,22 @@ def backward_of_number(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-TYPE-11", TypeError, r"unsupported operand type\(s\) for .*'Tensor' and '(?:list|str)'|unsupported operand type\(s\) for .*'(?:list|str)' and 'Tensor'")
+@slip(
+    "FB-TYPE-11",
+    TypeError,
+    r"unsupported operand type\(s\) for .*'Tensor' and '(?:list|str)'|unsupported operand type\(s\) for .*'(?:list|str)' and 'Tensor'",
+)
 def tensor_with_list(scene: Scene) -> Text | None:
-    return Text("expected a tensor or a number on either side: write torch.tensor(the list)", "两边都应是张量或数:写 torch.tensor(列表)")
+    return Text(
+        "expected a tensor or a number on either side: write torch.tensor(the list)", "两边都应是张量或数:写 torch.tensor(列表)"
+    )
 
 
-@slip("FB-TYPE-12", TypeError, r"can only concatenate tuple|unsupported operand type\(s\) for .*'(?:tuple|max|min|sort|topk|median|mode)'")
+@slip(
+    "FB-TYPE-12",
+    TypeError,
+    r"can only concatenate tuple|unsupported operand type\(s\) for .*'(?:tuple|max|min|sort|topk|median|mode)'",
+)
 def pair_of_results(scene: Scene) -> Text | None:
     return Text(
         "max, min, sort, topk and median along a dim give (values, indices): write x.max(dim=1).values, or values, indices = x.max(dim=1)",
@@ -138,9 +160,15 @@ def one_tensor(scene: Scene) -> Text | None:
     return Text(f"expected a list of parameters: write [{name}]", f"应为参数的列表:写 [{name}]")
 
 
-@slip("FB-OPTIM-04", (TypeError, ValueError), r"Invalid (?:learning rate|lr|momentum|weight_decay)|'<=?' not supported between instances of 'float' and 'str'")
+@slip(
+    "FB-OPTIM-04",
+    (TypeError, ValueError),
+    r"Invalid (?:learning rate|lr|momentum|weight_decay)|'<=?' not supported between instances of 'float' and 'str'",
+)
 def wrong_rate(scene: Scene) -> Text | None:
-    return Text("expected a number of 0 or more: write lr=0.1, without quotes or sign", "应为不小于 0 的数:写 lr=0.1,不加引号和负号")
+    return Text(
+        "expected a number of 0 or more: write lr=0.1, without quotes or sign", "应为不小于 0 的数:写 lr=0.1,不加引号和负号"
+    )
 
 
 @slip("FB-STATE-02", TypeError, r"Expected state_dict to be dict-like")
@@ -161,14 +189,18 @@ def assigned_to_parameter(scene: Scene) -> Text | None:
             f"{found[2]} is a parameter: write `with torch.no_grad(): m.{found[2]}.copy_(values)`, or m.{found[2]} = nn.Parameter(values)",
             f"{found[2]} 是参数:写 `with torch.no_grad(): m.{found[2]}.copy_(values)`,或 m.{found[2]} = nn.Parameter(values)",
         )
-    return Text(f"{found[2]} is a layer: give its result another name than self.{found[2]}", f"{found[2]} 是层:结果不要赋给 self.{found[2]},换个名字")
+    return Text(
+        f"{found[2]} is a layer: give its result another name than self.{found[2]}",
+        f"{found[2]} 是层:结果不要赋给 self.{found[2]},换个名字",
+    )
 
 
 @slip("FB-DATA-02", ValueError, r"expected sequence of length \d+ at dim \d+|too many dimensions 'str'")
 def no_table(scene: Scene) -> Text | None:
     if scene.found("'str'"):
         return Text(
-            "tensors hold numbers: give each word a number, {w: i for i, w in enumerate(words)}", "张量只存数:给每个词一个编号,{w: i for i, w in enumerate(words)}"
+            "tensors hold numbers: give each word a number, {w: i for i, w in enumerate(words)}",
+            "张量只存数:给每个词一个编号,{w: i for i, w in enumerate(words)}",
         )
     return Text(
         "rows must be of one length: pad them, nn.utils.rnn.pad_sequence([torch.tensor(r) for r in rows], batch_first=True)",
@@ -182,9 +214,15 @@ def no_length(scene: Scene) -> Text | None:
 
     found = scene.found(r"object of type '(\w+)'")
     assert found is not None
-    if not any(isinstance(v, Dataset) or isinstance(v, type) and issubclass(v, Dataset) and v.__name__ == found[1] for v in scene.names.values()):
+    if not any(
+        isinstance(v, Dataset) or isinstance(v, type) and issubclass(v, Dataset) and v.__name__ == found[1]
+        for v in scene.names.values()
+    ):
         return None
-    return Text(f"{found[1]} has no length: add def __len__(self): return len(self.data)", f"{found[1]} 没有长度:加上 def __len__(self): return len(self.data)")
+    return Text(
+        f"{found[1]} has no length: add def __len__(self): return len(self.data)",
+        f"{found[1]} 没有长度:加上 def __len__(self): return len(self.data)",
+    )
 
 
 @slip("FB-DEVICE-01", (AssertionError, RuntimeError), r"Torch not compiled with CUDA enabled")
@@ -202,7 +240,10 @@ def unknown_device(scene: Scene) -> Text | None:
 
 @slip("FB-STATE-02", AttributeError, r"expected 'f' to be string, path, or a file-like object")
 def saved_the_other_way_round(scene: Scene) -> Text | None:
-    return Text("what is saved comes first, then the path: torch.save(model.state_dict(), 'net.pt')", "先写要保存的,再写路径:torch.save(model.state_dict(), 'net.pt')")
+    return Text(
+        "what is saved comes first, then the path: torch.save(model.state_dict(), 'net.pt')",
+        "先写要保存的,再写路径:torch.save(model.state_dict(), 'net.pt')",
+    )
 
 
 @slip("FB-CALL-07", TypeError, r"takes \d+ positional arguments? but \d+ (?:was|were) given")
@@ -218,9 +259,12 @@ def too_many(scene: Scene) -> Text | None:
             f"{name}(...) 是建网络,它的 __init__ 没有参数:先建再调用,{name}()(x)",
         )
     if method == "forward" and takes == 1:
-        return Text(f"forward of {name} lacks self: write def forward(self, x)", f"{name} 的 forward 缺少 self:写 def forward(self, x)")
+        return Text(
+            f"forward of {name} lacks self: write def forward(self, x)", f"{name} 的 forward 缺少 self:写 def forward(self, x)"
+        )
     return Text(
-        f"{name}.{method} takes {takes - 1} arguments (self aside), got {int(found[4]) - 1}: leave out the rest", f"{name}.{method} 接受 {takes - 1} 个参数(不算 self),得到 {int(found[4]) - 1} 个:去掉多余的"
+        f"{name}.{method} takes {takes - 1} arguments (self aside), got {int(found[4]) - 1}: leave out the rest",
+        f"{name}.{method} 接受 {takes - 1} 个参数(不算 self),得到 {int(found[4]) - 1} 个:去掉多余的",
     )
 
 
@@ -233,11 +277,18 @@ def module_called(scene: Scene) -> Text | None:
             close = next((n for n in dir(module) if n.lower() == name.lower() and n != name and callable(getattr(module, n))), None)
             if close is not None:
                 mended = f"{path.rpartition('.')[0]}.{close}"
-                return Text(f"{path} is a module; the class in it begins with a capital: write {mended}(...)", f"{path} 是模块;其中的类以大写开头:写 {mended}(...)")
+                return Text(
+                    f"{path} is a module; the class in it begins with a capital: write {mended}(...)",
+                    f"{path} 是模块;其中的类以大写开头:写 {mended}(...)",
+                )
     return None
 
 
-@slip("FB-CALL-09", TypeError, r"'\w+' object cannot be interpreted as an integer|must be tuple of ints|found element of type float|must be int, not float|must be int, not str")
+@slip(
+    "FB-CALL-09",
+    TypeError,
+    r"'\w+' object cannot be interpreted as an integer|must be tuple of ints|found element of type float|must be int, not float|must be int, not str",
+)
 def size_that_is_no_integer(scene: Scene) -> Text | None:
     for name in re.findall(r"[A-Za-z_]\w*", scene.line):
         value = scene.names.get(name)

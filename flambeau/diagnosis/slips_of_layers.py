@@ -22,7 +22,11 @@ def batch_norm(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-SHAPE-13", RuntimeError, r"input\.size\(-1\) must be equal to input_size|input has inconsistent input_size|For (?:un)?batched .*-D input, hx")
+@slip(
+    "FB-SHAPE-13",
+    RuntimeError,
+    r"input\.size\(-1\) must be equal to input_size|input has inconsistent input_size|For (?:un)?batched .*-D input, hx",
+)
 def recurrent(scene: Scene) -> Text | None:
     found = scene.found(r"Expected (\d+), got (\d+)")
     if found is None:
@@ -44,7 +48,10 @@ def embedding(scene: Scene) -> Text | None:
         return None
     rows, index = int(found[1]), int(found[2])
     if index < 0:
-        return Text(f"rows are numbered from 0 to {rows - 1}, got {index}: give unknown words a number of their own", f"行号是 0 到 {rows - 1},得到 {index}:给未知词一个自己的编号")
+        return Text(
+            f"rows are numbered from 0 to {rows - 1}, got {index}: give unknown words a number of their own",
+            f"行号是 0 到 {rows - 1},得到 {index}:给未知词一个自己的编号",
+        )
     return Text(
         f"{rows} rows are numbered from 0 to {rows - 1}, got {index}: make the layer with as many rows as there are words, at least "
         f"nn.Embedding({index + 1}, ...)",
@@ -54,23 +61,34 @@ def embedding(scene: Scene) -> Text | None:
 
 @slip("FB-DTYPE-07", RuntimeError, r"the `-` operator, with (?:a|two) bool tensors? (?:is|are) not supported")
 def boolean_minus(scene: Scene) -> Text | None:
-    return Text("for truths, `not` is ~: write ~mask instead of 1 - mask; or mask.float() to compute with", "真假值取反用 ~:写 ~mask 而不是 1 - mask;要计算则用 mask.float()")
+    return Text(
+        "for truths, `not` is ~: write ~mask instead of 1 - mask; or mask.float() to compute with",
+        "真假值取反用 ~:写 ~mask 而不是 1 - mask;要计算则用 mask.float()",
+    )
 
 
-@slip("FB-CLASS-05", (NotImplementedError, ValueError, RuntimeError), r"log_softmax_lastdim_kernel_impl|expected target dtype to be Long")
+@slip(
+    "FB-CLASS-05",
+    (NotImplementedError, ValueError, RuntimeError),
+    r"log_softmax_lastdim_kernel_impl|expected target dtype to be Long",
+)
 def swapped(scene: Scene) -> Text | None:
     scores, target = scene.operand("input"), scene.operand("target")
     if scores is None or target is None or scores.value.dtype.is_floating_point or not target.value.dtype.is_floating_point:
         return None
     return Text(
-        f"the scores come first: write cross_entropy({target.name}, {scores.name})", f"得分在前:写 cross_entropy({target.name}, {scores.name})"
+        f"the scores come first: write cross_entropy({target.name}, {scores.name})",
+        f"得分在前:写 cross_entropy({target.name}, {scores.name})",
     )
 
 
 @slip("FB-SHAPE-14", RuntimeError, r"size mismatch, got input|must be a matrix|inconsistent tensor size, expected tensor")
 def matrix_and_vector(scene: Scene) -> Text | None:
     if scene.found("must be a matrix"):
-        return Text("mm takes two matrices: for a vector write a @ v, or v.unsqueeze(1), which is (n, 1)", "mm 要两个矩阵:向量用 a @ v,或 v.unsqueeze(1),即 (n, 1)")
+        return Text(
+            "mm takes two matrices: for a vector write a @ v, or v.unsqueeze(1), which is (n, 1)",
+            "mm 要两个矩阵:向量用 a @ v,或 v.unsqueeze(1),即 (n, 1)",
+        )
     return Text(
         "(n, m) @ (m,) gives (n,): the vector has as many elements as the matrix columns; transpose the matrix, a.t(), if its rows are meant",
         "(n, m) @ (m,) 得 (n,):向量的元素个数等于矩阵的列数;若指的是行,转置矩阵 a.t()",
@@ -106,16 +124,24 @@ def state_of_lstm(scene: Scene) -> Text | None:
     return Text("the state of an LSTM is a pair: write lstm(x, (h, c))", "LSTM 的状态是一对:写 lstm(x, (h, c))")
 
 
-@slip("FB-SHAPE-16", (RuntimeError, ValueError), r"number of dimensions in the tensor input does not match the length of the desired ordering")
+@slip(
+    "FB-SHAPE-16",
+    (RuntimeError, ValueError),
+    r"number of dimensions in the tensor input does not match the length of the desired ordering",
+)
 def all_dims(scene: Scene) -> Text | None:
     return Text(
-        "permute names every dim once: x.permute(0, 2, 1) for three; to turn two write x.transpose(a, b)", "permute 要列出每一维:三维写 x.permute(0, 2, 1);只换两维用 x.transpose(a, b)"
+        "permute names every dim once: x.permute(0, 2, 1) for three; to turn two write x.transpose(a, b)",
+        "permute 要列出每一维:三维写 x.permute(0, 2, 1);只换两维用 x.transpose(a, b)",
     )
 
 
 @slip("FB-SHAPE-17", (AssertionError, ValueError), r"embed_dim must be divisible by num_heads")
 def heads(scene: Scene) -> Text | None:
-    return Text("each head takes an equal part: choose embed_dim (d_model) as a multiple of num_heads (nhead)", "每个头分得相等的一份:embed_dim(d_model)应是 num_heads(nhead)的倍数")
+    return Text(
+        "each head takes an equal part: choose embed_dim (d_model) as a multiple of num_heads (nhead)",
+        "每个头分得相等的一份:embed_dim(d_model)应是 num_heads(nhead)的倍数",
+    )
 
 
 @slip("FB-RANGE-01", ValueError, r"dropout probability has to be between 0 and 1")
@@ -135,13 +161,16 @@ def mask(scene: Scene) -> Text | None:
                     f"{by.name} 的每个真假值对应 {taken.name} 第 {fits[0]} 维的一个元素,而第一个下标属于第 0 维:写 {write}",
                 )
     return Text(
-        "a mask has the shape of what it picks from, or of its first dims: make it from that tensor, x[x > 0]", "掩码的形状应与被取的张量(或其前几维)相同:由该张量来做,x[x > 0]"
+        "a mask has the shape of what it picks from, or of its first dims: make it from that tensor, x[x > 0]",
+        "掩码的形状应与被取的张量(或其前几维)相同:由该张量来做,x[x > 0]",
     )
 
 
 @slip("FB-GRAPH-09", RuntimeError, r"you can only change requires_grad flags of leaf variables|support the deepcopy protocol")
 def only_leaves(scene: Scene) -> Text | None:
-    return Text("this tensor was computed: write x = x.detach() first, which is a leaf", "该张量是算出来的:先写 x = x.detach(),它是叶子")
+    return Text(
+        "this tensor was computed: write x = x.detach() first, which is a leaf", "该张量是算出来的:先写 x = x.detach(),它是叶子"
+    )
 
 
 @slip("FB-SHAPE-18", RuntimeError, r"expects a non-empty (?:TensorList|list of Tensors)|expected a non-empty list of Tensors")
@@ -161,7 +190,10 @@ def parameter_of_list(scene: Scene) -> Text | None:
 
 @slip("FB-SHAPE-04", ValueError, r"expected 4D input \(got 2D input\)")
 def batch_norm_of_rows(scene: Scene) -> Text | None:
-    return Text("BatchNorm2d takes (N, C, H, W): for rows, (N, C), write nn.BatchNorm1d", "BatchNorm2d 接受 (N, C, H, W):对 (N, C) 的行用 nn.BatchNorm1d")
+    return Text(
+        "BatchNorm2d takes (N, C, H, W): for rows, (N, C), write nn.BatchNorm1d",
+        "BatchNorm2d 接受 (N, C, H, W):对 (N, C) 的行用 nn.BatchNorm1d",
+    )
 
 
 @slip("FB-CLASS-06", RuntimeError, r"Expected target size \[.*\], got \[")
@@ -179,7 +211,9 @@ def scores_of_steps(scene: Scene) -> Text | None:
 
 @slip("FB-DATA-04", AssertionError, r"Size mismatch between tensors")
 def rows_differ(scene: Scene) -> Text | None:
-    return Text("inputs and targets of a data set have as many rows: cut them alike", "数据集的输入与目标行数必须相同:按同样方式切分")
+    return Text(
+        "inputs and targets of a data set have as many rows: cut them alike", "数据集的输入与目标行数必须相同:按同样方式切分"
+    )
 
 
 @slip("FB-STATE-03", KeyError)
@@ -189,5 +223,7 @@ def no_such_key(scene: Scene) -> Text | None:
         if isinstance(kept, dict) and kept and all(isinstance(v, Tensor) for v in kept.values()):
             close = difflib.get_close_matches(str(scene.error.args[0]), list(kept), n=3, cutoff=0.5)
             names = ", ".join(map(repr, close or list(kept)[:5]))
-            return Text(f"{path} has no {scene.error.args[0]!r}; it has {names}", f"{path} 没有 {scene.error.args[0]!r};它有 {names}")
+            return Text(
+                f"{path} has no {scene.error.args[0]!r}; it has {names}", f"{path} 没有 {scene.error.args[0]!r};它有 {names}"
+            )
     return None

@@ -60,7 +60,9 @@ def semicolon(scene: Scene) -> Text | None:
     if not re.search(r"\)\s*;\s*$", scene.line):
         return None
     mended = scene.line.strip()[:-1].rstrip() + ","
-    return Text(f"arguments are separated by commas, here is a semicolon: write {mended}", f"参数之间用逗号分隔,这里是分号:写成 {mended}")
+    return Text(
+        f"arguments are separated by commas, here is a semicolon: write {mended}", f"参数之间用逗号分隔,这里是分号:写成 {mended}"
+    )
 
 
 @slip("FB-SYNTAX-03", SyntaxError, "expected ':'|was never closed|unmatched|forgot a comma")
@@ -69,7 +71,9 @@ def bracket_or_colon(scene: Scene) -> Text | None:
         return Text(f"the line ends without a colon: write {scene.line.strip()}:", f"行末缺少冒号:写成 {scene.line.strip()}:")
     if scene.found("forgot a comma"):
         return Text("two values stand beside each other: put a comma between them", "两个值之间缺少逗号:请补上")
-    return Text("brackets do not match: count those on this line, every ( needs one )", "括号不配对:数一数这一行的括号,每个 ( 都要有一个 )")
+    return Text(
+        "brackets do not match: count those on this line, every ( needs one )", "括号不配对:数一数这一行的括号,每个 ( 都要有一个 )"
+    )
 
 
 @slip("FB-SYNTAX-04", IndentationError)
@@ -90,7 +94,9 @@ def another_python(scene: Scene) -> Text | None:
     if scene.found("Missing parentheses"):
         words = scene.line.strip().split(None, 1)
         mended = f"{words[0]}({words[1]})" if len(words) == 2 else "print(...)"
-        return Text(f"this is Python 2; today print is a function: write {mended}", f"这是 Python 2 的写法;现在 print 是函数:写成 {mended}")
+        return Text(
+            f"this is Python 2; today print is a function: write {mended}", f"这是 Python 2 的写法;现在 print 是函数:写成 {mended}"
+        )
     column = (getattr(scene.error, "offset", None) or 1) - 1
     rest, before = scene.line[column:].strip(), scene.line[:column].strip()
     if not before:
@@ -151,18 +157,23 @@ def without_torch(scene: Scene) -> Text | None:
     if hasattr(scene.names.get("self"), name):
         return Text(f"{name} belongs to the module: write self.{name}", f"{name} 属于模块:写 self.{name}")
     if name in homes:
-        return Text(f"{name!r} is not imported: begin the program with {homes[name]}", f"没有导入 {name!r}:在程序开头写 {homes[name]}")
+        return Text(
+            f"{name!r} is not imported: begin the program with {homes[name]}", f"没有导入 {name!r}:在程序开头写 {homes[name]}"
+        )
     close = difflib.get_close_matches(name, [n for n in scene.names if not n.startswith("__")], n=1, cutoff=0.66)
     if close:
         return Text(f"{name!r} has no value here: did you mean {close[0]!r}?", f"这里没有 {name!r}:你是想写 {close[0]!r} 吗?")
     if f"{name}(" in scene.line and hasattr(flambeau, name):
         return Text(
-            f"{name}() is torch's: write torch.{name}(...), or from torch import {name}", f"{name}() 是 torch 的:写成 torch.{name}(...),或 from torch import {name}"
+            f"{name}() is torch's: write torch.{name}(...), or from torch import {name}",
+            f"{name}() 是 torch 的:写成 torch.{name}(...),或 from torch import {name}",
         )
     from flambeau import nn
 
     if f"{name}(" in scene.line and hasattr(nn, name):
-        return Text(f"{name} is a layer of torch.nn: write torch.nn.{name}(...)", f"{name} 在 torch.nn 里:写成 torch.nn.{name}(...)")
+        return Text(
+            f"{name} is a layer of torch.nn: write torch.nn.{name}(...)", f"{name} 在 torch.nn 里:写成 torch.nn.{name}(...)"
+        )
     return Text(
         f"{name!r} has no value here: assign it, or import it, before this line", f"这里没有 {name!r}:在这一行之前给它赋值或导入它"
     )
@@ -232,7 +243,10 @@ def missing_in_tensor(scene: Scene) -> Text | None:
     close = difflib.get_close_matches(name, [n for n in dir(error.obj) if not n.startswith("_")], n=1, cutoff=0.7)
     if close:
         return Text(f"did you mean {close[0]}?", f"你是想写 {close[0]} 吗?")
-    return Text(f"flambeau's Tensor has no {name!r}; dir(torch.Tensor) lists what it has", f"flambeau 的 Tensor 没有 {name!r};dir(torch.Tensor) 可以列出它有什么")
+    return Text(
+        f"flambeau's Tensor has no {name!r}; dir(torch.Tensor) lists what it has",
+        f"flambeau 的 Tensor 没有 {name!r};dir(torch.Tensor) 可以列出它有什么",
+    )
 
 
 @slip("FB-CALL-01", AttributeError)
@@ -264,7 +278,9 @@ def missing_in_object(scene: Scene) -> Text | None:
             f"{type(owner).__name__} has no {getattr(error, 'name', '')!r}: is it assigned to self in __init__, under this name?",
             f"{type(owner).__name__} 没有 {getattr(error, 'name', '')!r}:在 __init__ 里用这个名字赋给 self 了吗?",
         )
-    return Text(f"{type(owner).__name__} has {close[0]!r}: did you mean that?", f"{type(owner).__name__} 有 {close[0]!r}:你是想写它吗?")
+    return Text(
+        f"{type(owner).__name__} has {close[0]!r}: did you mean that?", f"{type(owner).__name__} 有 {close[0]!r}:你是想写它吗?"
+    )
 
 
 @slip("FB-MODULE-01", (AttributeError, TypeError), r"before Module\.__init__\(\) call")
@@ -279,7 +295,9 @@ def no_super_init(scene: Scene) -> Text | None:
 def misspelt_init(scene: Scene) -> Text | None:
     found = scene.found(r"defines '(\w+)'")
     name = found[1] if found else "_init_"
-    return Text(f"write __init__, with two underscores on either side, instead of {name}", f"把 {name} 写成 __init__,两边各两个下划线")
+    return Text(
+        f"write __init__, with two underscores on either side, instead of {name}", f"把 {name} 写成 __init__,两边各两个下划线"
+    )
 
 
 @slip("FB-MODULE-03", NotImplementedError, r'Module \[\w+\] is missing the required "forward" function')
@@ -314,7 +332,10 @@ def no_such_file(scene: Scene) -> Text | None:
     there = [n for n in os.listdir(folder) if os.path.splitext(n)[1] == os.path.splitext(name)[1]] if os.path.isdir(folder) else []
     close = difflib.get_close_matches(os.path.basename(name), there, n=1, cutoff=0.7)
     if close:
-        return Text(f"there is {close[0]!r} in {os.path.abspath(folder)}: did you mean that?", f"{os.path.abspath(folder)} 里有 {close[0]!r}:你是想写它吗?")
+        return Text(
+            f"there is {close[0]!r} in {os.path.abspath(folder)}: did you mean that?",
+            f"{os.path.abspath(folder)} 里有 {close[0]!r}:你是想写它吗?",
+        )
     return Text(
         f"{name} was looked for in {os.path.abspath(folder)}: is it written there, or is the program started in another folder?",
         f"在 {os.path.abspath(folder)} 里找 {name}:它写到那里了吗?程序是不是从别的文件夹启动的?",

@@ -91,7 +91,11 @@ def channels(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-SHAPE-04", (RuntimeError, ValueError), r"expected (?:\dD or )?\dD (?:or \dD )?input \(got|[Ee]xpected .*\(?unbatched\)? or .*batched\)? ?input|Expected \dD")
+@slip(
+    "FB-SHAPE-04",
+    (RuntimeError, ValueError),
+    r"expected (?:\dD or )?\dD (?:or \dD )?input \(got|[Ee]xpected .*\(?unbatched\)? or .*batched\)? ?input|Expected \dD",
+)
 def dims_of_layer(scene: Scene) -> Text | None:
     operand = scene.operand("input")
     if operand is None:
@@ -126,16 +130,25 @@ def broadcast(scene: Scene) -> Text | None:
             f"得到 {a} 和 {b};形状从右边对齐:若每行一个数,写 x.unsqueeze(1),即 ({b[0]}, 1)",
         )
     if sorted(a) == sorted(b):
-        return Text(f"got {a} and {b}, the same sizes in another order: transpose or permute one", f"得到 {a} 和 {b},大小相同但次序不同:对其中一个转置或 permute")
+        return Text(
+            f"got {a} and {b}, the same sizes in another order: transpose or permute one",
+            f"得到 {a} 和 {b},大小相同但次序不同:对其中一个转置或 permute",
+        )
     if a and b and a[1:] == b[1:]:
         return Text(
             f"expected as many rows in both, got {a[0]} and {b[0]}: take both from the same batch, or cut one to x[:{min(a[0], b[0])}]",
             f"两者行数应相同,得到 {a[0]} 和 {b[0]}:从同一批数据取,或截成 x[:{min(a[0], b[0])}]",
         )
-    return Text(f"got {a} and {b}: expected equal sizes, or 1, dim by dim from the right", f"得到 {a} 和 {b}:从右边起逐维应相等,或为 1")
+    return Text(
+        f"got {a} and {b}: expected equal sizes, or 1, dim by dim from the right", f"得到 {a} 和 {b}:从右边起逐维应相等,或为 1"
+    )
 
 
-@slip("FB-CLASS-01", RuntimeError, r"0D or 1D target tensor expected, multi-target not supported|only batches of spatial targets supported")
+@slip(
+    "FB-CLASS-01",
+    RuntimeError,
+    r"0D or 1D target tensor expected, multi-target not supported|only batches of spatial targets supported",
+)
 def target_of_classes(scene: Scene) -> Text | None:
     target = scene.operand("target")
     if target is None:
@@ -251,7 +264,11 @@ def other_state(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-SHAPE-09", RuntimeError, r"Sizes of tensors must match except in dimension|Tensors must have same number of dimensions|stack expects each tensor to be equal size")
+@slip(
+    "FB-SHAPE-09",
+    RuntimeError,
+    r"Sizes of tensors must match except in dimension|Tensors must have same number of dimensions|stack expects each tensor to be equal size",
+)
 def joined(scene: Scene) -> Text | None:
     return Text(
         "the parts must have equal sizes in all dims but one: print their shapes; cat(parts, dim=d) joins along d, padding makes sizes equal",
@@ -283,4 +300,6 @@ def dim_by_name(scene: Scene) -> Text | None:
     found = re.search(r"\b(?:dim|axis)\s*=\s*(['\"]\w+['\"])", scene.line)
     if found is None or not scene.operands:
         return None
-    return Text(f"dims are numbers: 0 is the first, -1 the last; got {found[1]}", f"维用数字表示:0 是第一维,-1 是最后一维;得到 {found[1]}")
+    return Text(
+        f"dims are numbers: 0 is the first, -1 the last; got {found[1]}", f"维用数字表示:0 是第一维,-1 是最后一维;得到 {found[1]}"
+    )

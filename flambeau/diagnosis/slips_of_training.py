@@ -54,7 +54,8 @@ def no_graph(scene: Scene) -> Text | None:
 @slip("FB-GRAPH-05", RuntimeError, r"Can't call numpy\(\) on Tensor that requires grad")
 def numpy_of_graph(scene: Scene) -> Text | None:
     return Text(
-        "this tensor is on the tape, and an array is not: write x.detach().numpy()", "该张量在计算图上,数组不在:写 x.detach().numpy()"
+        "this tensor is on the tape, and an array is not: write x.detach().numpy()",
+        "该张量在计算图上,数组不在:写 x.detach().numpy()",
     )
 
 
@@ -68,7 +69,10 @@ def written_over(scene: Scene) -> Text | None:
 
 @slip("FB-GRAPH-07", RuntimeError, r"One of the differentiated Tensors appears to not have been used in the graph")
 def unused(scene: Scene) -> Text | None:
-    return Text("the loss does not use this tensor: compute it from that, or pass allow_unused=True", "损失没有用到该张量:用它计算损失,或传 allow_unused=True")
+    return Text(
+        "the loss does not use this tensor: compute it from that, or pass allow_unused=True",
+        "损失没有用到该张量:用它计算损失,或传 allow_unused=True",
+    )
 
 
 @slip("FB-OPTIM-01", ValueError, r"optimizer got an empty parameter list")
@@ -79,7 +83,11 @@ def no_parameters(scene: Scene) -> Text | None:
         if isinstance(value, Module):
             for attribute, kept in vars(value).items():
                 layers = kept.values() if isinstance(kept, dict) else kept
-                if not attribute.startswith("_") and isinstance(kept, (list, tuple, dict)) and any(isinstance(m, Module) for m in layers):
+                if (
+                    not attribute.startswith("_")
+                    and isinstance(kept, (list, tuple, dict))
+                    and any(isinstance(m, Module) for m in layers)
+                ):
                     holder = "ModuleDict" if isinstance(kept, dict) else "ModuleList"
                     return Text(
                         f"{name}.{attribute} is a plain {type(kept).__name__}, whose layers the module does not know: write "
@@ -104,4 +112,6 @@ def no_leaf(scene: Scene) -> Text | None:
 @slip("FB-OLD-01", (IndexError, RuntimeError), r"invalid index of a 0-dim tensor")
 def data_zero(scene: Scene) -> Text | None:
     mended = re.sub(r"\.data\s*\[0\]|\[0\]", ".item()", scene.line)
-    return Text(f"a loss is a tensor without dims, since PyTorch 0.4: write {mended}", f"自 PyTorch 0.4 起损失是 0 维张量:写 {mended}")
+    return Text(
+        f"a loss is a tensor without dims, since PyTorch 0.4: write {mended}", f"自 PyTorch 0.4 起损失是 0 维张量:写 {mended}"
+    )

@@ -10,7 +10,11 @@ from flambeau.diagnosis.slips import slip
 from flambeau.tensor import Tensor
 
 
-@slip("FB-DTYPE-01", RuntimeError, r"must have the same dtype|expected scalar type \w+ but found \w+|expected m1 and m2 to have the same dtype")
+@slip(
+    "FB-DTYPE-01",
+    RuntimeError,
+    r"must have the same dtype|expected scalar type \w+ but found \w+|expected m1 and m2 to have the same dtype",
+)
 def dtypes_differ(scene: Scene) -> Text | None:
     tensors = scene.operands
     data = next((o for o in tensors if not o.value.requires_grad), tensors[0] if tensors else None)
@@ -35,11 +39,17 @@ def float_classes(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-DTYPE-03", (RuntimeError, IndexError), r"argument #1 'indices' to have one of the following scalar types|tensors used as indices must be")
+@slip(
+    "FB-DTYPE-03",
+    (RuntimeError, IndexError),
+    r"argument #1 'indices' to have one of the following scalar types|tensors used as indices must be",
+)
 def float_index(scene: Scene) -> Text | None:
     indices = next((o for o in scene.operands if o.value.dtype.is_floating_point and not o.value.requires_grad), None)
     name = indices.name if indices is not None else "index"
-    return Text(f"rows are looked up by integers, got floats: write {name}.long()", f"查表用的下标应为整数,得到浮点数:写 {name}.long()")
+    return Text(
+        f"rows are looked up by integers, got floats: write {name}.long()", f"查表用的下标应为整数,得到浮点数:写 {name}.long()"
+    )
 
 
 @slip("FB-DTYPE-04", RuntimeError, r"[Oo]nly Tensors of floating point and complex dtype can require gradients")
@@ -83,7 +93,10 @@ def no_tensor(scene: Scene) -> Text | None:
     how = "torch.from_numpy(x).float()" if found[1] == "ndarray" else "torch.tensor(x)"
     value = scene.given("input")
     name = next((n for n, v in scene.names.items() if v is value and value is not None and not n.startswith("_")), "x")
-    return Text(f"expected a tensor, got {found[1]}: write {how.replace('x', name)}", f"应为张量,得到 {found[1]}:写 {how.replace('x', name)}")
+    return Text(
+        f"expected a tensor, got {found[1]}: write {how.replace('x', name)}",
+        f"应为张量,得到 {found[1]}:写 {how.replace('x', name)}",
+    )
 
 
 @slip("FB-TYPE-03", TypeError, r"must be tuple of Tensors, not Tensor")
@@ -96,12 +109,20 @@ def one_list(scene: Scene) -> Text | None:
 @slip("FB-TYPE-04", TypeError, r"is not a Module subclass")
 def class_for_layer(scene: Scene) -> Text | None:
     if scene.found(r"^(?:list|tuple) is not"):
-        return Text("expected layers one by one: write nn.Sequential(*layers), or without the [ ]", "层要逐个给出:写 nn.Sequential(*layers),或去掉 [ ]")
+        return Text(
+            "expected layers one by one: write nn.Sequential(*layers), or without the [ ]",
+            "层要逐个给出:写 nn.Sequential(*layers),或去掉 [ ]",
+        )
     if scene.found(r"Tensor is not a Module"):
-        return Text("expected a layer, got a tensor: containers hold layers, and weights are nn.Parameter", "应为一个层,得到的是张量:容器里放层,权重用 nn.Parameter")
+        return Text(
+            "expected a layer, got a tensor: containers hold layers, and weights are nn.Parameter",
+            "应为一个层,得到的是张量:容器里放层,权重用 nn.Parameter",
+        )
     found = scene.found(r"([A-Z]\w*)\(\.\.\.\)\?|\.(\w+) is not a Module")
     name = (found[1] or found[2]) if found else "ReLU"
-    return Text(f"expected a layer, got the class: write nn.{name}() with brackets", f"应为一个层,得到的是类:写 nn.{name}(),要有括号")
+    return Text(
+        f"expected a layer, got the class: write nn.{name}() with brackets", f"应为一个层,得到的是类:写 nn.{name}(),要有括号"
+    )
 
 
 @slip("FB-TYPE-05", TypeError, r"'NoneType'|NoneType")
@@ -111,7 +132,12 @@ def none_in_arithmetic(scene: Scene) -> Text | None:
         if scene.value(path) is not None:
             continue
         value = scene.value(owner)
-        if last == "grad" and isinstance(value, Tensor) and value.grad_fn is not None and not scene.has(rf"\b{re.escape(owner)}\s*=\s*{re.escape(owner)}\b"):
+        if (
+            last == "grad"
+            and isinstance(value, Tensor)
+            and value.grad_fn is not None
+            and not scene.has(rf"\b{re.escape(owner)}\s*=\s*{re.escape(owner)}\b")
+        ):
             return Text(
                 f"{path} is None: {owner} was computed, and only leaves keep their gradient. Call {owner}.retain_grad() before backward()",
                 f"{path} 是 None:{owner} 是算出来的,只有叶子保留梯度。请在 backward() 之前调用 {owner}.retain_grad()",
@@ -202,7 +228,11 @@ def truth_of_many(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-TYPE-09", TypeError, r"only integer tensors of a single element can be converted to an index|can't convert .* to|expected np\.ndarray")
+@slip(
+    "FB-TYPE-09",
+    TypeError,
+    r"only integer tensors of a single element can be converted to an index|can't convert .* to|expected np\.ndarray",
+)
 def numpy_or_index(scene: Scene) -> Text | None:
     if scene.found("index"):
         for operand in scene.operands:
@@ -214,7 +244,9 @@ def numpy_or_index(scene: Scene) -> Text | None:
                     f"{used[1]} 是 {type(scene.value(used[1])).__name__},下标只能是一个整数,而 {operand.name} 有 {operand.value.numel()} 个:"
                     f"写 torch.tensor({used[1]})[{operand.name}],或 [{used[1]}[k] for k in {operand.name}.tolist()]",
                 )
-        return Text("expected an integer: write int(x), or x.item() of an integer tensor", "应为整数:写 int(x),或整数张量的 x.item()")
+        return Text(
+            "expected an integer: write int(x), or x.item() of an integer tensor", "应为整数:写 int(x),或整数张量的 x.item()"
+        )
     return Text("from_numpy takes an array: write torch.tensor(x) for lists", "from_numpy 只接受数组:列表用 torch.tensor(x)")
 
 
@@ -278,7 +310,9 @@ def parts_of_a_batch(scene: Scene) -> Text | None:
 
     if not re.match(r"for .+ in ", scene.line):
         return None
-    loader = next((v for n, v in scene.names.items() if isinstance(v, DataLoader) and re.search(rf"\b{re.escape(n)}\b", scene.line)), None)
+    loader = next(
+        (v for n, v in scene.names.items() if isinstance(v, DataLoader) and re.search(rf"\b{re.escape(n)}\b", scene.line)), None
+    )
     if loader is None and "DataLoader(" not in scene.line:
         return None
     if loader is not None and isinstance(loader.dataset, TensorDataset):

@@ -45,7 +45,9 @@ __all__ = [*(name for room in _ROOMS for name in room.__all__), "is_available"]
 
 _postponed.postpone()
 
-_LAZY = frozenset(("algorithms", "checkpoint", "device_mesh", "elastic", "fsdp", "launch", "nn", "optim", "rpc", "run", "tensor", "utils"))
+_LAZY = frozenset(
+    ("algorithms", "checkpoint", "device_mesh", "elastic", "fsdp", "launch", "nn", "optim", "rpc", "run", "tensor", "utils")
+)
 
 
 def is_available() -> bool:

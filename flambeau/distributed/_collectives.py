@@ -55,7 +55,8 @@ def root_of(group: ProcessGroup, rank: int | None, group_rank: int | None, defau
 
 
 def started(group: ProcessGroup, name: str, pending: Pending, finish: Callable[[Any], Any] | None, async_op: bool) -> Work | None:
-    """The work that has been started; waits for it unless ``async_op``. ``finish`` is called with the result, in the program's thread."""
+    """The work that has been started; waits for it unless ``async_op``. ``finish`` is called with the result, in the program's
+    thread."""
     work = Work(group, name, pending, finish)
     for earlier in list(group.outstanding):  # nobody may ever wait for them
         earlier.is_completed()
@@ -143,7 +144,14 @@ def all_reduce_coalesced(tensors: list[Tensor], op: Any = ReduceOp.SUM, group: A
     return started(of, "all_reduce", of.transport.all_reduce(joined(tensors), op), finish, async_op)
 
 
-def reduce(tensor: Tensor, dst: int | None = None, op: Any = ReduceOp.SUM, group: Any = None, async_op: bool = False, group_dst: int | None = None) -> Work | None:
+def reduce(
+    tensor: Tensor,
+    dst: int | None = None,
+    op: Any = ReduceOp.SUM,
+    group: Any = None,
+    async_op: bool = False,
+    group_dst: int | None = None,
+) -> Work | None:
     """Reduces ``tensor`` over all processes, for one of them."""
     check_tensor(tensor, "tensor")
     of = group_for(group, "reduce")
@@ -155,7 +163,9 @@ def reduce(tensor: Tensor, dst: int | None = None, op: Any = ReduceOp.SUM, group
     return started(of, "reduce", of.transport.reduce(array_of(tensor, async_op), op, root), finish, async_op)
 
 
-def broadcast(tensor: Tensor, src: int | None = None, group: Any = None, async_op: bool = False, group_src: int | None = None) -> Work | None:
+def broadcast(
+    tensor: Tensor, src: int | None = None, group: Any = None, async_op: bool = False, group_src: int | None = None
+) -> Work | None:
     """Gives all processes the ``tensor`` of one."""
     check_tensor(tensor, "tensor")
     of = group_for(group, "broadcast")
@@ -170,11 +180,15 @@ def broadcast(tensor: Tensor, src: int | None = None, group: Any = None, async_o
 
 def _check_sizes(name: str, tensors: list[Tensor], like: Tensor, count: int, what: str) -> None:
     if len(tensors) != count:
-        raise RuntimeError(f"ProcessGroupGloo::{name}: invalid {what} list at index 0 (expected length {count}, got {len(tensors)})")
+        raise RuntimeError(
+            f"ProcessGroupGloo::{name}: invalid {what} list at index 0 (expected length {count}, got {len(tensors)})"
+        )
     check_dtypes(like, *tensors)
     for i, t in enumerate(tensors):
         if t.numel() != like.numel():
-            raise RuntimeError(f"ProcessGroupGloo::{name}: invalid tensor size at index {i} (expected {list(like.shape)}, got {list(t.shape)})")
+            raise RuntimeError(
+                f"ProcessGroupGloo::{name}: invalid tensor size at index {i} (expected {list(like.shape)}, got {list(t.shape)})"
+            )
 
 
 def all_gather(tensor_list: list[Tensor], tensor: Tensor, group: Any = None, async_op: bool = False) -> Work | None:
@@ -189,7 +203,9 @@ def all_gather(tensor_list: list[Tensor], tensor: Tensor, group: Any = None, asy
     return started(of, "all_gather", of.transport.all_gather(array_of(tensor, async_op)), writing(*tensor_list), async_op)
 
 
-def all_gather_coalesced(output_tensor_lists: list[list[Tensor]], input_tensor_list: list[Tensor], group: Any = None, async_op: bool = False) -> Work | None:
+def all_gather_coalesced(
+    output_tensor_lists: list[list[Tensor]], input_tensor_list: list[Tensor], group: Any = None, async_op: bool = False
+) -> Work | None:
     """:func:`all_gather` of several tensors: a list of theirs for each process."""
     check_tensors(input_tensor_list, "input_tensor_list")
     of = group_for(group, "all_gather_coalesced")
@@ -215,7 +231,14 @@ def all_gather_into_tensor(output_tensor: Tensor, input_tensor: Tensor, group: A
     return started(of, "all_gather", of.transport.all_gather(array_of(input_tensor, async_op)), writing(output_tensor), async_op)
 
 
-def gather(tensor: Tensor, gather_list: list[Tensor] | None = None, dst: int | None = None, group: Any = None, async_op: bool = False, group_dst: int | None = None) -> Work | None:
+def gather(
+    tensor: Tensor,
+    gather_list: list[Tensor] | None = None,
+    dst: int | None = None,
+    group: Any = None,
+    async_op: bool = False,
+    group_dst: int | None = None,
+) -> Work | None:
     """Writes the ``tensor`` of each process into the list of one."""
     check_tensor(tensor, "tensor")
     if gather_list:
@@ -234,7 +257,14 @@ def gather(tensor: Tensor, gather_list: list[Tensor] | None = None, dst: int | N
     return started(of, "gather", of.transport.gather(array_of(tensor, async_op), root), writing(*gather_list or ()), async_op)
 
 
-def scatter(tensor: Tensor, scatter_list: list[Tensor] | None = None, src: int | None = None, group: Any = None, async_op: bool = False, group_src: int | None = None) -> Work | None:
+def scatter(
+    tensor: Tensor,
+    scatter_list: list[Tensor] | None = None,
+    src: int | None = None,
+    group: Any = None,
+    async_op: bool = False,
+    group_src: int | None = None,
+) -> Work | None:
     """Writes one of the tensors in the list of one process into the ``tensor`` of each."""
     check_tensor(tensor, "tensor")
     if scatter_list:
@@ -256,7 +286,9 @@ def scatter(tensor: Tensor, scatter_list: list[Tensor] | None = None, src: int |
     return started(of, "scatter", of.transport.scatter(source, into, root), writing(tensor), async_op)
 
 
-def reduce_scatter(output: Tensor, input_list: list[Tensor], op: Any = ReduceOp.SUM, group: Any = None, async_op: bool = False) -> Work | None:
+def reduce_scatter(
+    output: Tensor, input_list: list[Tensor], op: Any = ReduceOp.SUM, group: Any = None, async_op: bool = False
+) -> Work | None:
     """Reduces a list of tensors over all processes, of which each gets one."""
     check_tensor(output, "output")
     check_tensors(input_list, "input_list")
@@ -274,7 +306,9 @@ def _reduce_scatter(of: ProcessGroup, output: Tensor, values: np.ndarray, op: An
     return started(of, "reduce_scatter", of.transport.reduce_scatter(values, op), finish, async_op)
 
 
-def reduce_scatter_tensor(output: Tensor, input: Tensor, op: Any = ReduceOp.SUM, group: Any = None, async_op: bool = False) -> Work | None:
+def reduce_scatter_tensor(
+    output: Tensor, input: Tensor, op: Any = ReduceOp.SUM, group: Any = None, async_op: bool = False
+) -> Work | None:
     """Reduces a tensor over all processes, of which each gets a part."""
     check_tensor(output, "output")
     check_tensor(input, "input")
@@ -288,7 +322,9 @@ def reduce_scatter_tensor(output: Tensor, input: Tensor, op: Any = ReduceOp.SUM,
     return _reduce_scatter(of, output, array_of(input, async_op), op, async_op)
 
 
-def all_to_all(output_tensor_list: list[Tensor], input_tensor_list: list[Tensor], group: Any = None, async_op: bool = False) -> Work | None:
+def all_to_all(
+    output_tensor_list: list[Tensor], input_tensor_list: list[Tensor], group: Any = None, async_op: bool = False
+) -> Work | None:
     """Each process gives one tensor of its list to each."""
     check_tensors(output_tensor_list, "output_tensor_list")
     check_tensors(input_tensor_list, "input_tensor_list")
@@ -319,7 +355,14 @@ def _split(t: Tensor, sizes: list[int] | None, of: ProcessGroup) -> list[int]:
     return [size * width for size in sizes]
 
 
-def all_to_all_single(output: Tensor, input: Tensor, output_split_sizes: list[int] | None = None, input_split_sizes: list[int] | None = None, group: Any = None, async_op: bool = False) -> Work | None:
+def all_to_all_single(
+    output: Tensor,
+    input: Tensor,
+    output_split_sizes: list[int] | None = None,
+    input_split_sizes: list[int] | None = None,
+    group: Any = None,
+    async_op: bool = False,
+) -> Work | None:
     """Each process gives a part of its tensor, some rows, to each."""
     check_tensor(output, "output")
     check_tensor(input, "input")

@@ -153,8 +153,8 @@ def init_process_group(
     """Makes the group of all processes, after which the collective operations can be called.
 
     They find each other through ``store``, by the URL ``init_method`` (see :func:`rendezvous`) or by the environment that torchrun
-    sets (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``, ``MASTER_PORT``). Programs that ``mpiexec`` or ``srun`` has started and that say
-    neither are ranks of MPI's. ``timeout`` is how long each operation waits for the others, 30 minutes if not given.
+    sets (``RANK``, ``WORLD_SIZE``, ``MASTER_ADDR``, ``MASTER_PORT``). Programs that ``mpiexec`` or ``srun`` has started and that
+    say neither are ranks of MPI's. ``timeout`` is how long each operation waits for the others, 30 minutes if not given.
 
     >>> from flambeau import distributed as dist
     >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
@@ -179,7 +179,9 @@ def init_process_group(
     limit = timeout or default_pg_timeout
     if store is not None:
         if world_size <= 0 or rank < 0:
-            raise ValueError("world_size must be positive if using store" if world_size <= 0 else "rank must be non-negative if using store")
+            raise ValueError(
+                "world_size must be positive if using store" if world_size <= 0 else "rank must be non-negative if using store"
+            )
     elif init_method is None and "RANK" not in os.environ and (rank == -1 or world_size == -1) and _mpi.launched():
         store, rank, world_size = _of_launcher(limit)
     else:
@@ -193,7 +195,9 @@ def init_process_group(
         transport = _mpi.MPITransport.of_all(world, rank)
         _share_cores(world)
     _inits += 1
-    GroupMember.WORLD = ProcessGroup(chosen, transport, range(world_size), PrefixStore(f"default_pg/{_inits}", store), "0", limit, "default_pg")
+    GroupMember.WORLD = ProcessGroup(
+        chosen, transport, range(world_size), PrefixStore(f"default_pg/{_inits}", store), "0", limit, "default_pg"
+    )
 
 
 def _backend_of(name: str | None) -> Backend:
@@ -249,7 +253,8 @@ def new_group(
     ranks: Iterable[int] | None = None, timeout: timedelta | None = None, backend: str | None = None, pg_options: Any = None,
     use_local_synchronization: bool = False, group_desc: str | None = None, device_id: Any = None, group_name: str | None = None,
 ) -> Any:  # fmt: skip
-    """A group of ``ranks``, by default of all. All processes call this, in the same order; who is not in it gets a mark that says so.
+    """A group of ``ranks``, by default of all. All processes call this, in the same order; who is not in it gets a mark that says
+    so.
 
     With ``use_local_synchronization`` only those in the group call it.
     """
@@ -322,15 +327,20 @@ def split_group(
     parent_pg: ProcessGroup | None = None, split_ranks: Sequence[Sequence[int]] | None = None, timeout: timedelta | None = None,
     pg_options: Any = None, group_desc: str | None = None,
 ) -> Any:  # fmt: skip
-    """The group of this process of those into which ``parent_pg`` is divided by ``split_ranks``, which are ranks in it; or ``None``."""
+    """The group of this process of those into which ``parent_pg`` is divided by ``split_ranks``, which are ranks in it; or
+    ``None``."""
     parent = member(parent_pg)
     if not split_ranks:
         raise ValueError("split_ranks cannot be None or empty")
-    own, _ = new_subgroups_by_enumeration([[parent.ranks[i] for i in ranks] for ranks in split_ranks], timeout, group_desc=group_desc)
+    own, _ = new_subgroups_by_enumeration(
+        [[parent.ranks[i] for i in ranks] for ranks in split_ranks], timeout, group_desc=group_desc
+    )
     return own
 
 
-def shrink_group(ranks_to_exclude: Sequence[int], group: ProcessGroup | None = None, shrink_flags: int = 0, pg_options: Any = None) -> Any:
+def shrink_group(
+    ranks_to_exclude: Sequence[int], group: ProcessGroup | None = None, shrink_flags: int = 0, pg_options: Any = None
+) -> Any:
     """The group without some of its ranks, which only the others call."""
     parent = member(group)
     kept = [rank for i, rank in enumerate(parent.ranks) if i not in set(ranks_to_exclude)]
@@ -357,7 +367,9 @@ def get_node_local_rank(fallback_rank: int | None = None) -> int:
         return int(os.environ["LOCAL_RANK"])
     if fallback_rank is not None:
         return int(fallback_rank)
-    raise RuntimeError("LOCAL_RANK is not in the environment. Consider passing fallback_rank to allow `get_node_local_rank` to work.")
+    raise RuntimeError(
+        "LOCAL_RANK is not in the environment. Consider passing fallback_rank to allow `get_node_local_rank` to work."
+    )
 
 
 def get_backend(group: ProcessGroup | None = None) -> Backend:

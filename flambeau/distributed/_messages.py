@@ -58,7 +58,8 @@ def _receive(of: ProcessGroup, tensor: Tensor, src: int | None, tag: int, group_
 
 
 def recv(tensor: Tensor, src: int | None = None, group: Any = None, tag: int = 0, group_src: int | None = None) -> int:
-    """Writes what the process ``src`` sends, or any if not given, into ``tensor``; gives the rank of the sender, or -1 outside of the group."""
+    """Writes what the process ``src`` sends, or any if not given, into ``tensor``; gives the rank of the sender, or -1 outside of
+    the group."""
     check_tensor(tensor, "tensor")
     of = group_for(group, "recv")
     if of is None:
@@ -71,9 +72,13 @@ def recv(tensor: Tensor, src: int | None = None, group: Any = None, tag: int = 0
 class P2POp:
     """A message for :func:`batch_isend_irecv`: ``op`` is :func:`isend` or :func:`irecv`, ``peer`` the other process."""
 
-    def __init__(self, op: Callable, tensor: Tensor, peer: int | None = None, group: Any = None, tag: int = 0, group_peer: int | None = None) -> None:
+    def __init__(
+        self, op: Callable, tensor: Tensor, peer: int | None = None, group: Any = None, tag: int = 0, group_peer: int | None = None
+    ) -> None:
         if op not in (isend, irecv):
-            raise ValueError("Invalid ``op``. Expected ``op`` to be of type ``torch.distributed.isend`` or ``torch.distributed.irecv``.")
+            raise ValueError(
+                "Invalid ``op``. Expected ``op`` to be of type ``torch.distributed.isend`` or ``torch.distributed.irecv``."
+            )
         check_tensor(tensor, "tensor")
         self.op, self.tensor, self.group, self.tag = op, tensor, member(group), tag
         self.group_peer = root_of(self.group, peer, group_peer)
@@ -86,7 +91,10 @@ def batch_isend_irecv(p2p_op_list: list[P2POp]) -> list[Work]:
         raise ValueError("Invalid ``p2p_op_list``. Each op is expected to to be of type ``torch.distributed.P2POp``.")
     if not p2p_op_list:
         raise IndexError("list index out of range: ``p2p_op_list`` is empty")
-    works = [op.op(op.tensor, group=op.group, tag=op.tag, **{"group_dst" if op.op is isend else "group_src": op.group_peer}) for op in p2p_op_list]
+    works = [
+        op.op(op.tensor, group=op.group, tag=op.tag, **{"group_dst" if op.op is isend else "group_src": op.group_peer})
+        for op in p2p_op_list
+    ]
     return [work for work in works if work is not None]
 
 

@@ -35,7 +35,13 @@ __all__ = ["MPITransport", "World", "is_installed", "launched", "world"]
 
 _THREADS = 3  # MPI_THREAD_MULTIPLE: any thread may call at any time
 _HALVES = (np.dtype(np.float16), dtypes.bfloat16.np)
-_UFUNCS = {ReduceOp.SUM: np.add, ReduceOp.AVG: np.add, ReduceOp.PRODUCT: np.multiply, ReduceOp.MIN: np.minimum, ReduceOp.MAX: np.maximum}
+_UFUNCS = {
+    ReduceOp.SUM: np.add,
+    ReduceOp.AVG: np.add,
+    ReduceOp.PRODUCT: np.multiply,
+    ReduceOp.MIN: np.minimum,
+    ReduceOp.MAX: np.maximum,
+}
 _OF_BOOLS = {ReduceOp.SUM: "BOR", ReduceOp.MAX: "BOR", ReduceOp.PRODUCT: "BAND", ReduceOp.MIN: "BAND"}
 _OF_NUMBERS = {ReduceOp.PRODUCT: "PROD", ReduceOp.AVG: "SUM"}
 _LEAVING = 5.0
@@ -111,8 +117,9 @@ class World:
     def leave(self) -> None:
         """Waits at the end of the process until the others are at theirs, so that whatever they wait for still comes.
 
-        Who ends by an error does not: the others shall see at once that it has gone. What a launcher has started ends MPI too. The others just end, which leaves nothing behind: MPI would ask the gateway once
-        more when Python and its threads have gone already.
+        Who ends by an error does not: the others shall see at once that it has gone. What a launcher has started ends MPI too. The
+        others just end, which leaves nothing behind: MPI would ask the gateway once more when Python and its threads have gone
+        already.
         """
         if os.getpid() != self.me.pid:
             return
@@ -237,7 +244,9 @@ def _initialize(mpi: Any, me: Peer, peers: list[Peer], timeout: timedelta) -> No
     provided = ctypes.c_int()
     library = ctypes.CDLL(mpi.__file__)
     thread = threading.Thread(
-        target=lambda: codes.append(library.MPI_Init_thread(None, None, _THREADS, ctypes.byref(provided))), name="flambeau-mpi", daemon=True
+        target=lambda: codes.append(library.MPI_Init_thread(None, None, _THREADS, ctypes.byref(provided))),
+        name="flambeau-mpi",
+        daemon=True,
     )
     thread.start()
     end = time.monotonic() + timeout.total_seconds()
@@ -245,7 +254,9 @@ def _initialize(mpi: Any, me: Peer, peers: list[Peer], timeout: timedelta) -> No
         thread.join(_LOOK)
         for rank, peer in enumerate(peers):
             if thread.is_alive() and peer.has_ended(me):
-                raise DistBackendError(f"Connection closed by peer: rank {rank} (process {peer.pid}) has ended, while MPI was started")
+                raise DistBackendError(
+                    f"Connection closed by peer: rank {rank} (process {peer.pid}) has ended, while MPI was started"
+                )
         if thread.is_alive() and time.monotonic() > end:
             raise DistBackendError(f"Timed out waiting {int(timeout.total_seconds() * 1000)}ms for MPI to start")
     if codes != [0]:
@@ -381,4 +392,3 @@ class MPITransport(Transport):
     def receive(self, array: np.ndarray, source: int | None, tag: int) -> Pending:
         start = self.mpi.ANY_SOURCE if source is None else source
         return self._start(self._comm.Irecv, self._bytes(array), start, tag, result=array, peer=source)
-

@@ -54,7 +54,9 @@ def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> No
         object_list[i] = pickle.loads(gathered[i * longest : i * longest + length].tobytes())
 
 
-def gather_object(obj: Any, object_gather_list: list[Any] | None = None, dst: int | None = None, group: Any = None, group_dst: int | None = None) -> None:
+def gather_object(
+    obj: Any, object_gather_list: list[Any] | None = None, dst: int | None = None, group: Any = None, group_dst: int | None = None
+) -> None:
     """Writes copies of the objects of all processes into the list of one."""
     of = group_for(group, "gather_object")
     if of is None:
@@ -73,7 +75,13 @@ def gather_object(obj: Any, object_gather_list: list[Any] | None = None, dst: in
         object_gather_list[: of.size()] = _unpacked(data, lengths)
 
 
-def scatter_object_list(scatter_object_output_list: list[Any], scatter_object_input_list: list[Any] | None = None, src: int | None = None, group: Any = None, group_src: int | None = None) -> None:
+def scatter_object_list(
+    scatter_object_output_list: list[Any],
+    scatter_object_input_list: list[Any] | None = None,
+    src: int | None = None,
+    group: Any = None,
+    group_src: int | None = None,
+) -> None:
     """Writes one of the objects in the list of one process into the first place of each process's list."""
     of = group_for(group, "scatter_object_list")
     if of is None:
@@ -87,14 +95,22 @@ def scatter_object_list(scatter_object_output_list: list[Any], scatter_object_in
             raise ValueError("source rank must provide non-None scatter_object_input_list")
         data, lengths = _packed(scatter_object_input_list)
         if lengths.size != of.size():
-            raise ValueError(f"scatter_object_input_list must have as many objects as there are processes, {of.size()}, not {lengths.size}")
+            raise ValueError(
+                f"scatter_object_input_list must have as many objects as there are processes, {of.size()}, not {lengths.size}"
+            )
     length = int(_now(of, "scatter_object_list", of.transport.scatter(lengths, np.zeros(1, np.int64), root))[0])
     receives = [length if i == root else 0 for i in range(of.size())]
-    data = _now(of, "scatter_object_list", of.transport.all_to_all(data, lengths.tolist() if of.rank() == root else [0] * of.size(), receives))
+    data = _now(
+        of,
+        "scatter_object_list",
+        of.transport.all_to_all(data, lengths.tolist() if of.rank() == root else [0] * of.size(), receives),
+    )
     scatter_object_output_list[0] = _unpacked(data, [length])[0]
 
 
-def broadcast_object_list(object_list: list[Any], src: int | None = None, group: Any = None, device: Any = None, group_src: int | None = None) -> None:
+def broadcast_object_list(
+    object_list: list[Any], src: int | None = None, group: Any = None, device: Any = None, group_src: int | None = None
+) -> None:
     """Gives all processes the objects of one."""
     of = group_for(group, "broadcast_object_list")
     if of is None:
@@ -108,7 +124,14 @@ def broadcast_object_list(object_list: list[Any], src: int | None = None, group:
         object_list[:] = _unpacked(data, lengths.tolist())
 
 
-def send_object_list(object_list: list[Any], dst: int | None = None, group: Any = None, device: Any = None, group_dst: int | None = None, use_batch: bool = False) -> None:
+def send_object_list(
+    object_list: list[Any],
+    dst: int | None = None,
+    group: Any = None,
+    device: Any = None,
+    group_dst: int | None = None,
+    use_batch: bool = False,
+) -> None:
     """Sends objects to the process ``dst``, which calls :func:`recv_object_list`."""
     of = group_for(group, "send_object_list")
     if of is None:
@@ -121,7 +144,14 @@ def send_object_list(object_list: list[Any], dst: int | None = None, group: Any 
         _now(of, "send_object_list", of.transport.send(array, to, 0))
 
 
-def recv_object_list(object_list: list[Any], src: int | None = None, group: Any = None, device: Any = None, group_src: int | None = None, use_batch: bool = False) -> int:
+def recv_object_list(
+    object_list: list[Any],
+    src: int | None = None,
+    group: Any = None,
+    device: Any = None,
+    group_src: int | None = None,
+    use_batch: bool = False,
+) -> int:
     """Writes objects that the process ``src`` sends, or any if not given, into ``object_list``; gives the rank of the sender."""
     of = group_for(group, "recv_object_list")
     if of is None:

@@ -1,9 +1,9 @@
 """MPI that starts when it is used, not when ``mpi4py.MPI`` is imported.
 
-MPI starts once in a process, for a set of processes that cannot change. Programs import mpi4py to see whether a launcher of MPI's has
-started them (Lightning does so before it makes a group), and the import alone would start it for this process alone: no group of several
-could be made any more. So, where there is no launcher, the import starts nothing; a world that is asked for its size answers 1, and
-any other use starts MPI as the import would have done.
+MPI starts once in a process, for a set of processes that cannot change. Programs import mpi4py to see whether a launcher of MPI's
+has started them (Lightning does so before it makes a group), and the import alone would start it for this process alone: no group
+of several could be made any more. So, where there is no launcher, the import starts nothing; a world that is asked for its size
+answers 1, and any other use starts MPI as the import would have done.
 """
 
 from __future__ import annotations
@@ -22,7 +22,19 @@ __all__ = ["LAUNCHERS", "postpone"]
 LAUNCHERS = ("PMI_RANK", "PMI_FD", "PMI_PORT", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE")
 """What launchers of MPI's (``mpiexec``, ``srun``) leave in the environment."""
 _MPI = "mpi4py.MPI"
-_ASK_NOTHING = frozenset(["COMM_WORLD", "Is_initialized", "Is_finalized", "Init", "Init_thread", "Intracomm", "Comm", "Get_version", "Get_library_version"])
+_ASK_NOTHING = frozenset(
+    [
+        "COMM_WORLD",
+        "Is_initialized",
+        "Is_finalized",
+        "Init",
+        "Init_thread",
+        "Intracomm",
+        "Comm",
+        "Get_version",
+        "Get_library_version",
+    ]
+)
 _OF_ONE_PROCESS = {"Get_size": lambda: 1, "Get_rank": lambda: 0, "size": 1, "rank": 0}
 
 

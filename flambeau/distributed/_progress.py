@@ -17,8 +17,8 @@ from flambeau.distributed._transport import Pending
 __all__ = ["move_on", "stop"]
 
 NAP, LONG_NAP = 50e-6, 1e-3
-"""Seconds between questions: a message of 1 MB takes some ten of them, so longer ones would be felt. Of operations that are open for
-``PATIENCE`` seconds, the other processes are late, and there are few questions."""
+"""Seconds between questions: a message of 1 MB takes some ten of them, so longer ones would be felt. Of operations that are open
+for ``PATIENCE`` seconds, the other processes are late, and there are few questions."""
 PATIENCE = 1.0
 
 

@@ -36,4 +36,6 @@ def refused_function(name: str, module: str) -> Callable:
 
 def refused_names(module: str, classes: str = "", functions: str = "") -> dict[str, Any]:
     """Names of a module, all of which refuse."""
-    return {name: refused_class(name, module) for name in classes.split()} | {name: refused_function(name, module) for name in functions.split()}
+    return {name: refused_class(name, module) for name in classes.split()} | {
+        name: refused_function(name, module) for name in functions.split()
+    }

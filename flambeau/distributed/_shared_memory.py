@@ -1,7 +1,8 @@
-"""The files in ``/dev/shm`` by which MPI and UCX share memory between the processes of a machine: none is left, whoever is killed when.
+"""The files in ``/dev/shm`` by which MPI and UCX share memory between the processes of a machine: none is left, whoever is killed
+when.
 
-Once all processes have a file mapped its name is taken away, and it goes with the last of them. Where a process is killed before that, the
-others take away what they have mapped, and what nobody has.
+Once all processes have a file mapped its name is taken away, and it goes with the last of them. Where a process is killed before
+that, the others take away what they have mapped, and what nobody has.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def unlink_mapped() -> None:
 
 
 def sweep(wait: bool = False) -> None:
-    """Takes the files away that belong to this user and that no process has mapped. ``wait``: until those are old enough that are not."""
+    """Takes the files away that belong to this user and that no process has mapped. ``wait``: until those are old enough that are
+    not."""
     now = time.time()
     ages: dict[str, float] = {}
     for name in _NAMES:

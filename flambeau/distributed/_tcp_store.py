@@ -171,7 +171,9 @@ class TCPStore(Store):
             except DistStoreError:
                 seconds = max(1, round(self._timeout.total_seconds()))
                 there = self.add("init/", 0) % world_size
-                raise DistStoreError(f"Timed out after {seconds} seconds waiting for clients. {there}/{world_size} clients joined.") from None
+                raise DistStoreError(
+                    f"Timed out after {seconds} seconds waiting for clients. {there}/{world_size} clients joined."
+                ) from None
 
     def _ask(self, name: str, *arguments: Any, timeout: timedelta | None = None) -> Any:
         """What the server answers."""
@@ -183,9 +185,13 @@ class TCPStore(Store):
                 self._socket.sendall(json.dumps([name, sent, seconds]).encode() + b"\n")
                 line = self._lines.readline()
             except OSError as error:
-                raise DistNetworkError(f"{error}: the process that keeps the store at {self.host}:{self.port} does not answer") from error
+                raise DistNetworkError(
+                    f"{error}: the process that keeps the store at {self.host}:{self.port} does not answer"
+                ) from error
         if not line:
-            raise DistNetworkError("Failed to recv, got 0 bytes. Connection was likely closed. Did the remote server shutdown or crash?")
+            raise DistNetworkError(
+                "Failed to recv, got 0 bytes. Connection was likely closed. Did the remote server shutdown or crash?"
+            )
         answer = json.loads(line)
         if len(answer) == 2:
             kind, text = answer

@@ -23,13 +23,17 @@ __all__ = ["array_of", "check_tensor", "check_tensors", "joined", "settled", "te
 def check_tensor(x: Any, name: str) -> None:
     """``TypeError`` where ``x`` is no tensor."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"Invalid function argument. Expected parameter `{name}` of type torch.Tensor\n             but got {type(x)} instead.")
+        raise TypeError(
+            f"Invalid function argument. Expected parameter `{name}` of type torch.Tensor\n             but got {type(x)} instead."
+        )
 
 
 def check_tensors(x: Any, name: str) -> None:
     """``TypeError`` where ``x`` is no list of tensors."""
     if not isinstance(x, list) or not all(isinstance(t, Tensor) for t in x):
-        raise TypeError(f"Invalid function argument. Expected parameter `{name}` of type List[torch.Tensor]\n             but got {type(x)} instead.")
+        raise TypeError(
+            f"Invalid function argument. Expected parameter `{name}` of type List[torch.Tensor]\n             but got {type(x)} instead."
+        )
 
 
 def check_dtypes(*tensors: Tensor) -> None:
@@ -46,7 +50,8 @@ def array_of(t: Tensor, copied: bool = False) -> np.ndarray:
 
 
 def settled(t: Tensor) -> np.ndarray:
-    """As :func:`array_of`, waiting for nothing but these values: what has been recorded after them may still be computed (``engine.flight``)."""
+    """As :func:`array_of`, waiting for nothing but these values: what has been recorded after them may still be computed
+    (``engine.flight``)."""
     node = t._storage.node
     if node.value is None:
         run_ahead(node)

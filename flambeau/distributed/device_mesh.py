@@ -54,7 +54,14 @@ class DeviceMesh:
         groups = [_groups_along(ranks, dim) for dim in range(ranks.ndim)]
         self._take(device_type, ranks, None if mesh_dim_names is None else tuple(mesh_dim_names), groups, None)
 
-    def _take(self, device_type: str, ranks: np.ndarray, names: tuple[str, ...] | None, groups: list[ProcessGroup | None], root: DeviceMesh | None) -> None:
+    def _take(
+        self,
+        device_type: str,
+        ranks: np.ndarray,
+        names: tuple[str, ...] | None,
+        groups: list[ProcessGroup | None],
+        root: DeviceMesh | None,
+    ) -> None:
         self.device_type, self._ranks, self.mesh_dim_names, self._groups, self._root = device_type, ranks, names, groups, root
         self._flat: dict[str, DeviceMesh] = {}
         place = np.argwhere(ranks == get_rank())
@@ -67,7 +74,13 @@ class DeviceMesh:
         return self
 
     @staticmethod
-    def from_group(group: ProcessGroup | Sequence[ProcessGroup], device_type: str, mesh: Any = None, *, mesh_dim_names: Sequence[str] | None = None) -> DeviceMesh:
+    def from_group(
+        group: ProcessGroup | Sequence[ProcessGroup],
+        device_type: str,
+        mesh: Any = None,
+        *,
+        mesh_dim_names: Sequence[str] | None = None,
+    ) -> DeviceMesh:
         """A mesh along groups that are there already."""
         _check_device(device_type)
         names = None if mesh_dim_names is None else tuple(mesh_dim_names)
@@ -77,7 +90,9 @@ class DeviceMesh:
             raise ValueError("Must pass mesh if passing multiple ProcessGroups")
         ranks = np.asarray(mesh.tolist() if isinstance(mesh, Tensor) else mesh, np.int64)
         if ranks.ndim != len(group):
-            raise ValueError(f"Expects mesh with ndim equal to number of ProcessGroups but got mesh {ranks.tolist()} and {len(group)} ProcessGroups")
+            raise ValueError(
+                f"Expects mesh with ndim equal to number of ProcessGroups but got mesh {ranks.tolist()} and {len(group)} ProcessGroups"
+            )
         return DeviceMesh._made(device_type, ranks, names, list(group), None)
 
     # --- what it is -------------------------------------------------------------------------------------------
@@ -119,7 +134,9 @@ class DeviceMesh:
         if isinstance(mesh_dim, int):
             return mesh_dim
         if self.mesh_dim_names is None or mesh_dim not in self.mesh_dim_names:
-            raise KeyError(f"Mesh dimension '{mesh_dim}' does not exist. Available mesh dimensions are: mesh_dim_names={self.mesh_dim_names}")
+            raise KeyError(
+                f"Mesh dimension '{mesh_dim}' does not exist. Available mesh dimensions are: mesh_dim_names={self.mesh_dim_names}"
+            )
         return self.mesh_dim_names.index(mesh_dim)
 
     def get_group(self, mesh_dim: int | str | None = None) -> ProcessGroup:
@@ -153,7 +170,9 @@ class DeviceMesh:
             raise RuntimeError("this process is not in the mesh")
         moved = np.moveaxis(self._ranks, dims, range(len(dims)))
         rest = [place for dim, place in enumerate(self._coordinate) if dim not in dims]
-        return DeviceMesh._made(self.device_type, moved[(..., *rest)], names, [self._groups[dim] for dim in dims], self._root or self)
+        return DeviceMesh._made(
+            self.device_type, moved[(..., *rest)], names, [self._groups[dim] for dim in dims], self._root or self
+        )
 
     def _flatten(self, mesh_dim_name: str | None = None) -> DeviceMesh:
         """A mesh of these processes along one dim, with a group of their own."""
@@ -192,7 +211,9 @@ class DeviceMesh:
     def __repr__(self) -> str:
         stride = tuple(math.prod(self.shape[dim + 1 :]) for dim in range(self.ndim))
         names = self.mesh_dim_names
-        sizes = ", ".join(f"{names[i]}={n}" if names else str(n) for i, n in enumerate(self.shape)) + ("," if self.ndim == 1 and not names else "")
+        sizes = ", ".join(f"{names[i]}={n}" if names else str(n) for i, n in enumerate(self.shape)) + (
+            "," if self.ndim == 1 and not names else ""
+        )
         return f"DeviceMesh(({sizes}), '{self.device_type}', stride={stride})"
 
     def __reduce__(self) -> tuple:
@@ -231,14 +252,17 @@ def init_device_mesh(
 ) -> DeviceMesh:
     """All processes in an array of ``mesh_shape``, in the order of their ranks.
 
-    Makes the group of all processes if there is none. Example: ``init_device_mesh("cpu", (2, 4), mesh_dim_names=("replicate", "shard"))``.
+    Makes the group of all processes if there is none. Example:
+    ``init_device_mesh("cpu", (2, 4), mesh_dim_names=("replicate", "shard"))``.
 
     Raises:
         RuntimeError: there is another number of processes, or names are given twice.
     """
     if mesh_dim_names is not None:
         if len(set(mesh_dim_names)) != len(mesh_dim_names):
-            raise RuntimeError(f"Each mesh_dim_name must be unique. Found repeated mesh_dim_name in mesh_dim_names {mesh_dim_names}")
+            raise RuntimeError(
+                f"Each mesh_dim_name must be unique. Found repeated mesh_dim_name in mesh_dim_names {mesh_dim_names}"
+            )
         if len(mesh_dim_names) != len(mesh_shape):
             raise RuntimeError(
                 f"mesh_shape and mesh_dim_names should have same length! Found len(mesh_dim_names): {len(mesh_dim_names)} and len(mesh_shape): {len(mesh_shape)}"

@@ -1,7 +1,7 @@
 """Averages gradients over processes after a backward pass, several of them at a time.
 
-A pass that is recorded is not computed yet. The reducer asks for the gradients of one bucket after the other, from the last layer to the
-first, and each bucket goes its way (``_progress``) while a worker still computes the rest of the pass (``engine.flight``).
+A pass that is recorded is not computed yet. The reducer asks for the gradients of one bucket after the other, from the last layer
+to the first, and each bucket goes its way (``_progress``) while a worker still computes the rest of the pass (``engine.flight``).
 
 Source: Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", 2020.
 """
@@ -38,8 +38,8 @@ _OURS = 2  # references to memory that nobody else has: a variable's, and that o
 
 
 def buckets_of(tensors: Sequence[Tensor], limits: Sequence[int]) -> list[list[int]]:
-    """The numbers of ``tensors``, the last ones first, in buckets of one dtype. A bucket is full once it has ``limits[i]`` bytes, of
-    which the last holds for all further ones.
+    """The numbers of ``tensors``, the last ones first, in buckets of one dtype. A bucket is full once it has ``limits[i]`` bytes,
+    of which the last holds for all further ones.
 
     >>> import flambeau as torch
     >>> buckets_of([torch.ones(4), torch.ones(2), torch.ones(1)], [4, 16])
@@ -97,9 +97,9 @@ class GradBucket:
 class Reducer:
     """Averages the gradients of ``parameters`` over ``group`` after backward passes that :meth:`prepare` has announced.
 
-    What is averaged is ``.grad``, with all that has been added to it. ``unused``: parameters may lack gradients; those that have one in
-    another process get the average with zeros. ``sparse`` are the numbers of those with sparse gradients, which are in no bucket: rows of all
-    processes are put together.
+    What is averaged is ``.grad``, with all that has been added to it. ``unused``: parameters may lack gradients; those that have
+    one in another process get the average with zeros. ``sparse`` are the numbers of those with sparse gradients, which are in no
+    bucket: rows of all processes are put together.
     """
 
     def __init__(
@@ -162,8 +162,8 @@ class Reducer:
             self.reduce(self._ready)
 
     def reduce(self, used: set[int], stored: bool = True) -> None:
-        """Averages the gradients now. ``used`` are the numbers of the parameters that have some here; all reducers call this together, also
-        where the averages are not ``stored``.
+        """Averages the gradients now. ``used`` are the numbers of the parameters that have some here; all reducers call this
+        together, also where the averages are not ``stored``.
 
         A bucket is on its way as soon as its gradients are there, while others are still computed, if that is done ahead of Python.
         """
@@ -223,7 +223,9 @@ class Reducer:
             pending = move_on(self.group.transport.all_reduce(flat, ReduceOp.SUM, in_place=True))
             return lambda: self._wait(pending)
         members = [self.parameters[i] for i in bucket]
-        future = self.hook(GradBucket(index, index == len(self.buckets) - 1, tensor_of(flat, (flat.size,), members[0].dtype), members))
+        future = self.hook(
+            GradBucket(index, index == len(self.buckets) - 1, tensor_of(flat, (flat.size,), members[0].dtype), members)
+        )
 
         def wait() -> np.ndarray:
             result = future.wait()

@@ -78,7 +78,9 @@ def _store_at(host: str, port: int, rank: int, world_size: int, timeout: timedel
     return TCPStore(host, port, world_size, rank == 0, timeout, wait_for_workers=False, multi_tenant=True)
 
 
-def _from_environment(parsed: ParseResult, query: dict[str, str], timeout: timedelta = timedelta(minutes=5)) -> Iterator[tuple[Store, int, int]]:
+def _from_environment(
+    parsed: ParseResult, query: dict[str, str], timeout: timedelta = timedelta(minutes=5)
+) -> Iterator[tuple[Store, int, int]]:
     def value(name: str) -> str:
         if name not in os.environ:
             raise _error("env", f"environment variable {name} expected, but not set")
@@ -90,7 +92,9 @@ def _from_environment(parsed: ParseResult, query: dict[str, str], timeout: timed
     raise RuntimeError("Unable to perform re-rendezvous using env:// method")
 
 
-def _by_tcp(parsed: ParseResult, query: dict[str, str], timeout: timedelta = timedelta(minutes=5)) -> Iterator[tuple[Store, int, int]]:
+def _by_tcp(
+    parsed: ParseResult, query: dict[str, str], timeout: timedelta = timedelta(minutes=5)
+) -> Iterator[tuple[Store, int, int]]:
     if parsed.port is None:
         raise _error("tcp", "port number missing")
     rank, world_size = _numbers("tcp", query)

@@ -1,4 +1,5 @@
-"""``torch.distributed.rpc``: calls of functions in other processes, which are not there: what needs them is refused when it is called.
+"""``torch.distributed.rpc``: calls of functions in other processes, which are not there: what needs them is refused when it is
+called.
 
 Source: https://docs.pytorch.org/docs/stable/rpc.html
 """

@@ -38,11 +38,17 @@ class _Parser(argparse.ArgumentParser):
 
 def get_args_parser() -> argparse.ArgumentParser:
     """The options of torchrun."""
-    parser = _Parser(prog="torchrun", description="Start a program in several processes, which find each other by torch.distributed.")
+    parser = _Parser(
+        prog="torchrun", description="Start a program in several processes, which find each other by torch.distributed."
+    )
     option = parser.option
     option("--nnodes", default="1:1", help="number of machines, or MIN:MAX")
     option("--nproc-per-node", default="1", help="processes on each: a number, cpu, gpu or auto")
-    option("--rdzv-backend", default="static", help="how machines meet: static (by --node-rank and --master-addr) or c10d (at --rdzv-endpoint)")
+    option(
+        "--rdzv-backend",
+        default="static",
+        help="how machines meet: static (by --node-rank and --master-addr) or c10d (at --rdzv-endpoint)",
+    )
     option("--rdzv-endpoint", default="", help="HOST:PORT of the machine where they meet")
     option("--rdzv-id", default="none", help="a name for the job")
     option("--rdzv-conf", default="", help="settings: timeout=SECONDS,last_call_timeout=SECONDS,is_host=1")
@@ -56,7 +62,12 @@ def get_args_parser() -> argparse.ArgumentParser:
     option("--no-python", action="store_true", help="the program is no Python script: run it as it is")
     option("--run-path", action="store_true", help="run the script in the interpreter's own process of a worker; accepted")
     option("--log-dir", default=None, help="where files of workers are written")
-    option("-r", "--redirects", default="0", help="what of their output goes into files: 1 stdout, 2 stderr, 3 both; or RANK:NUMBER,...")
+    option(
+        "-r",
+        "--redirects",
+        default="0",
+        help="what of their output goes into files: 1 stdout, 2 stderr, 3 both; or RANK:NUMBER,...",
+    )
     option("-t", "--tee", default="0", help="what goes into files and to the terminal")
     option("--local-ranks-filter", default="", help="only these local ranks print to the terminal")
     option("--node-rank", type=int, default=0, help="number of this machine")
@@ -128,7 +139,9 @@ def _agent(args: argparse.Namespace) -> Agent:
     """The agent of this machine."""
     nodes = parse_min_max_nnodes(args.nnodes)
     configuration = _configuration(args.rdzv_conf)
-    alone = args.standalone or nodes == (1, 1) and args.rdzv_backend == "static" and not args.rdzv_endpoint and args.master_port is None
+    alone = (
+        args.standalone or nodes == (1, 1) and args.rdzv_backend == "static" and not args.rdzv_endpoint and args.master_port is None
+    )
     run_id = str(uuid.uuid4()) if alone else args.rdzv_id
     folder = args.log_dir or tempfile.mkdtemp(prefix="torchelastic_")
     os.makedirs(folder, exist_ok=True)
@@ -151,7 +164,9 @@ def _agent(args: argparse.Namespace) -> Agent:
         return Agent(settings, host, port, serves=args.node_rank == 0)
     host, _, given = (args.rdzv_endpoint or "localhost").partition(":")
     port = int(given or (DEFAULT_PORT if args.rdzv_endpoint else 0))
-    serves = _is_here(host) if "is_host" not in configuration else configuration["is_host"].lower() in ("1", "true", "yes", "t", "y")
+    serves = (
+        _is_here(host) if "is_host" not in configuration else configuration["is_host"].lower() in ("1", "true", "yes", "t", "y")
+    )
     if serves:
         try:
             return Agent(settings, host, port, serves=True)

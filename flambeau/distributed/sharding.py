@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from flambeau.distributed._refused import refused_names
 
-_NAMES = refused_names("flambeau.distributed.tensor.experimental", "", "context_parallel implicit_replication local_map set_rotate_method register_sharding")
+_NAMES = refused_names(
+    "flambeau.distributed.tensor.experimental",
+    "",
+    "context_parallel implicit_replication local_map set_rotate_method register_sharding",
+)
 globals().update(_NAMES)
 __all__ = list(_NAMES)

@@ -44,5 +44,20 @@ from flambeau.distributions.transformed import *  # noqa: F403
 from flambeau.distributions.transforms import *  # noqa: F403
 
 __all__ = ["biject_to", "constraint_registry", "constraints", "kl", "kl_families", "transform_to", "transforms", "utils"]
-for _part in (categorical, composed, continuous, discrete, distribution, elementwise_transforms, gamma_family, kl, matrices, more_transforms, multivariate, relaxed, transformed, transforms):
+for _part in (
+    categorical,
+    composed,
+    continuous,
+    discrete,
+    distribution,
+    elementwise_transforms,
+    gamma_family,
+    kl,
+    matrices,
+    more_transforms,
+    multivariate,
+    relaxed,
+    transformed,
+    transforms,
+):
     __all__ += _part.__all__

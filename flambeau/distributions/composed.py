@@ -31,9 +31,7 @@ class Independent(Distribution):
     Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.independent.Independent
     """
 
-    def __init__(
-        self, base_distribution: Distribution, reinterpreted_batch_ndims: int, validate_args: bool | None = None
-    ) -> None:
+    def __init__(self, base_distribution: Distribution, reinterpreted_batch_ndims: int, validate_args: bool | None = None) -> None:
         batch, event = base_distribution.batch_shape, base_distribution.event_shape
         n = reinterpreted_batch_ndims
         if n > len(batch):
@@ -107,7 +105,8 @@ class TransformedDistribution(Distribution):
     >>> logit_normal.log_prob(torch.tensor(0.5))
     tensor(0.4674)
 
-    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transformed_distribution.TransformedDistribution
+    Source:
+    https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transformed_distribution.TransformedDistribution
     """
 
     base_dist: Any  # of the class that a subclass takes its parameters from
@@ -229,9 +228,7 @@ class MixtureSameFamily(Distribution):
             )
         self._mixture_distribution, self._component_distribution = mixture_distribution, component_distribution
         self._event_ndims = len(component_distribution.event_shape)
-        super().__init__(
-            component_distribution.batch_shape[:-1], component_distribution.event_shape, validate_args=validate_args
-        )
+        super().__init__(component_distribution.batch_shape[:-1], component_distribution.event_shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Any:
         k = self._component_distribution.batch_shape[-1]

@@ -71,7 +71,8 @@ for _registry in (biject_to, transform_to):
     )
     _registry.register(constraints.corr_cholesky, lambda c: more_transforms.CorrCholeskyTransform())
     _registry.register(
-        constraints.cat, lambda c, registry=_registry: more_transforms.CatTransform([registry(part) for part in c.cseq], c.dim, c.lengths)
+        constraints.cat,
+        lambda c, registry=_registry: more_transforms.CatTransform([registry(part) for part in c.cseq], c.dim, c.lengths),
     )
     _registry.register(
         constraints.stack, lambda c, registry=_registry: more_transforms.StackTransform([registry(part) for part in c.cseq], c.dim)

@@ -60,7 +60,8 @@ class _Arithmetic(Constraint):
 class _Dependent(Constraint):
     """Depends on the other parameters; used where a class rather than an object is described.
 
-    What is not given of it cannot be known before there is an object: ``is_discrete`` and ``event_dim`` raise ``NotImplementedError``.
+    What is not given of it cannot be known before there is an object: ``is_discrete`` and ``event_dim`` raise
+    ``NotImplementedError``.
     """
 
     def __init__(self, *, is_discrete: bool | None = None, event_dim: int | None = None) -> None:

@@ -199,8 +199,12 @@ def _(p, q):
 @register_kl(Exponential, Gamma)
 def _(p, q):
     ratio = q.rate / p.rate
-    return -q.concentration * ratio.log() + ratio + q.concentration.lgamma() + q.concentration * 0.5772156649015329 - (
-        1 + 0.5772156649015329
+    return (
+        -q.concentration * ratio.log()
+        + ratio
+        + q.concentration.lgamma()
+        + q.concentration * 0.5772156649015329
+        - (1 + 0.5772156649015329)
     )
 
 

@@ -139,7 +139,8 @@ class LowRankMultivariateNormal(Distribution):
     tensor([[2., 1.],
             [1., 2.]])
 
-    Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.lowrank_multivariate_normal.LowRankMultivariateNormal
+    Source:
+    https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.lowrank_multivariate_normal.LowRankMultivariateNormal
     """
 
     arg_constraints = {

@@ -106,8 +106,9 @@ class Execution:
         """Makes the calls that are left, and gives the kept nodes their values.
 
         Where ``worth``, the seconds that the plan takes, is enough, kernels behind the one that makes the value of ``wanted``
-        are launched (see :mod:`flambeau.engine.flight`). Returns False where a step has refused its values, or NumPy found no memory
-        for one: nothing that the interpreter needs to run the trace, and to find out what is wrong with it, has been changed then.
+        are launched (see :mod:`flambeau.engine.flight`). Returns False where a step has refused its values, or NumPy found no
+        memory for one: nothing that the interpreter needs to run the trace, and to find out what is wrong with it, has been
+        changed then.
         """
         plan, values = self.plan, self.values
         calls, fault = plan.calls, plan.fault

@@ -61,10 +61,9 @@ class Expansion:
         """``lower(body, *values)`` at every point of ``inputs``, and of ``shape``, broadcast against each other."""
         return self._part(lower, inputs, None, True, shape)
 
-    def reduce(
-        self, lower: Callable, dims: tuple[int, ...], *inputs, keepdim: bool = True, shape: tuple[int, ...] = ()
-    ) -> Ref:
-        """``lower(body, *values)``, which ends with reductions (``body.sum`` and its like) over ``dims`` of the shape that ``inputs`` have together."""
+    def reduce(self, lower: Callable, dims: tuple[int, ...], *inputs, keepdim: bool = True, shape: tuple[int, ...] = ()) -> Ref:
+        """``lower(body, *values)``, which ends with reductions (``body.sum`` and its like) over ``dims`` of the shape that
+        ``inputs`` have together."""
         return self._part(lower, inputs, tuple(dims), keepdim, shape)
 
     def check(self, lower: Callable, *inputs) -> None:
@@ -73,9 +72,7 @@ class Expansion:
         if form == ():
             part = self.map(lambda b, *values: b.cast(lower(b, *values), dtypes.int64), *inputs)
         else:
-            part = self.reduce(
-                lambda b, *values: b.cast(b.any(lower(b, *values)), dtypes.int64), tuple(range(len(form))), *inputs
-            )
+            part = self.reduce(lambda b, *values: b.cast(b.any(lower(b, *values)), dtypes.int64), tuple(range(len(form))), *inputs)
         self.nodes[part.source].op.checked = True
 
     def fold(self, how: str, x: Ref, dims: tuple[int, ...], keepdim: bool = True) -> Ref:
@@ -115,7 +112,9 @@ class Expansion:
         if self.node.dtype not in _WIDER:
             self.refuse("computed as it is")
         dtype = _WIDER[self.node.dtype]
-        return self.node_of(self.node.op, self.node.shape, [self.cast(x, dtype) if isinstance(x, Ref) else x for x in inputs], attrs)
+        return self.node_of(
+            self.node.op, self.node.shape, [self.cast(x, dtype) if isinstance(x, Ref) else x for x in inputs], attrs
+        )
 
     def node_of(self, op, shape: tuple[int, ...], inputs: Sequence, attrs: dict) -> Ref:
         """What ``op``, a record, makes of inputs, the first of which has the dtype of the result."""

@@ -30,12 +30,7 @@ def turn_products(nodes: list, order: list[int]) -> list[int]:
         if ref.source < 0 or readers[ref.source] > 1:
             continue
         product = nodes[ref.source]
-        if (
-            product.op.name in _PRODUCTS
-            and product.dtype.name in KINDS
-            and not product.kept
-            and _transposes(ref, product)
-        ):
+        if product.op.name in _PRODUCTS and product.dtype.name in KINDS and not product.kept and _transposes(ref, product):
             a, b = product.inputs
             nodes[i] = Template(product.op, product.attrs, node.shape, node.dtype, [_turned(b), _turned(a)], node.kept)
             nodes[ref.source] = None

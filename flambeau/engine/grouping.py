@@ -20,18 +20,20 @@ from flambeau.engine.symbols import Symbol, hint_of
 MAX_INPUTS = 20
 MAX_INSTRUCTIONS = 160
 MAX_COST = 320
-"""What a loop's instructions may cost (see ``loops.COSTS``) when one more node joins, so that LLVM is done with it in a tenth of a second."""
+"""What a loop's instructions may cost (see ``loops.COSTS``) when one more node joins, so that LLVM is done with it in a tenth of a
+second."""
 NEARBY = 12
 """How many of the newest groups are tried for a node that reads nothing that they read or make."""
 SMALL = 1 << 14
 """How many elements such a node may have at most: joining a group saves one call, which matters for small nodes alone."""
 BLOCK = 64, 8
-"""The largest and the smallest number of rows that are added up before their sum goes to memory: a sum of more rows loses accuracy, and
-sums of fewer cost much memory traffic."""
+"""The largest and the smallest number of rows that are added up before their sum goes to memory: a sum of more rows loses
+accuracy, and sums of fewer cost much memory traffic."""
 BLOCKS = 16
 """The number of blocks that are made before blocks get longer, so that threads have something to share."""
 WIDE = 1 << 15
-"""The largest number of elements of rows that are added up: totals of longer rows would leave the cache between one row and the next."""
+"""The largest number of elements of rows that are added up: totals of longer rows would leave the cache between one row and the
+next."""
 LONG = 1 << 17
 """The number of elements from which on a sum is divided between threads, if nothing in its loop waits for it."""
 NATIVE = frozenset(d for d in dtypes.ALL if not d.is_complex and d.name not in ("uint16", "uint32", "uint64"))
@@ -162,9 +164,7 @@ class _IterationSpace:
 
     def __init__(self, node, fine: bool = False) -> None:
         self.form = node.form
-        strides = [
-            broadcast_strides(r.shape, r.strides, self.form) if isinstance(r, Ref) else None for r in node.inputs
-        ]
+        strides = [broadcast_strides(r.shape, r.strides, self.form) if isinstance(r, Ref) else None for r in node.inputs]
         read = [s for s in strides if s is not None]
         reduced = [d in node.reduced for d in range(len(self.form))]
         self.shape, self.reduced = joined(self.form, reduced, None if fine else read)
@@ -372,9 +372,7 @@ class Grouper:
             return False
         return True
 
-    def _enter(
-        self, group: Group, number: int, i: int, node, space: _IterationSpace, shape: tuple[int, ...], by_row: bool
-    ) -> None:
+    def _enter(self, group: Group, number: int, i: int, node, space: _IterationSpace, shape: tuple[int, ...], by_row: bool) -> None:
         """Computes a node in a group whose shape, or that of its rows, is split to ``shape``."""
         body = group.body
         assert body is not None

@@ -1,7 +1,8 @@
 """What a plan does, decided from a trace: parts, groups, kernels of their own, which values must be in memory.
 
 No kernel is made yet and no memory has its place, so it can be decided for all sizes at once: sizes are symbols then (see
-:mod:`flambeau.engine.symbols`), and the table that :class:`Lowered` has of them says what they are in another trace of the same form, if that may be run so.
+:mod:`flambeau.engine.symbols`), and the table that :class:`Lowered` has of them says what they are in another trace of the same
+form, if that may be run so.
 """
 
 from __future__ import annotations
@@ -39,7 +40,17 @@ from flambeau.engine.trace import Trace
 if TYPE_CHECKING:
     from flambeau.engine.cpu.forms import SizedLoop
 
-FORMS: dict[str, Callable] = {**products.FORMS, **attention.FORMS, **convolutions.FORMS, **pooling.FORMS, **resizing.FORMS, **recurrent.FORMS, **movement.FORMS, **scans.FORMS, **pairs.FORMS}
+FORMS: dict[str, Callable] = {
+    **products.FORMS,
+    **attention.FORMS,
+    **convolutions.FORMS,
+    **pooling.FORMS,
+    **resizing.FORMS,
+    **recurrent.FORMS,
+    **movement.FORMS,
+    **scans.FORMS,
+    **pairs.FORMS,
+}
 """What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
 
 
@@ -110,7 +121,9 @@ class Lowered:
         stored = self.native_nodes & self.in_memory
         self.bytes = {i: prod(self.nodes[i].shape) * self.nodes[i].dtype.itemsize for i in stored}
         verify.verify_targets(self)
-        self.life: dict[int, list[int]] | None = None  # of values, the first and the last step that know them, once that has been verified
+        self.life: dict[int, list[int]] | None = (
+            None  # of values, the first and the last step that know them, once that has been verified
+        )
         self.frame = Frame(self)
         self.varying = {i for i in self.alone() if self.nodes[i].varies()}  # nodes of their own that other sizes change
         self.lengths = self._getter(tuple(self.bytes.values()))
@@ -130,7 +143,11 @@ class Lowered:
 
     def natives_at(self, nodes: list[Template]) -> dict[int, Native]:
         """The kernels of their own that nodes with other sizes have; ``Unfit`` where these are used in another way."""
-        same = {i: native for i, native in self.natives.items() if i not in self.varying and not native.bounds and native.trusting is None}
+        same = {
+            i: native
+            for i, native in self.natives.items()
+            if i not in self.varying and not native.bounds and native.trusting is None
+        }
         found = _natives(nodes, self.alone(), same)
         if found.keys() != self.natives.keys():
             raise Unfit
@@ -239,9 +256,7 @@ class Lowered:
             return tuple([strides[d] for d in order]) + (0,) * len(rest)
 
         inputs = tuple(Access(dtype, permuted(strides)) for _, _, strides, dtype in group.inputs)
-        outputs = tuple(
-            (group.values[i].number, Access(self.nodes[i].dtype, permuted(group.strides_of(i)))) for i in stored
-        )
+        outputs = tuple((group.values[i].number, Access(self.nodes[i].dtype, permuted(group.strides_of(i)))) for i in stored)
         scalars = tuple(dtype for _, dtype in group.scalars)
         extents = tuple([shape[d] for d in order]) + rest
         places = [permuted(strides) for strides in group.places]

@@ -150,7 +150,9 @@ def _summed_rows_of_bags(node) -> Native | None:
     x, index, bags = node.inputs
     if _in_registers(x):
         (rows, width), strides = x.shape, (bags.strides[0], index.strides[0])
-        return _bags(node, BagSpec(x.dtype, index.dtype, bags.dtype, rows, width, x.strides[0], index.shape[0], node.shape[0], strides))
+        return _bags(
+            node, BagSpec(x.dtype, index.dtype, bags.dtype, rows, width, x.strides[0], index.shape[0], node.shape[0], strides)
+        )
     lookups = (
         Lookup(1, index.dtype, (*index.strides, 0), x.shape[0], x.strides[0], False),
         Lookup(2, bags.dtype, (*bags.strides, 0), node.shape[0], node.shape[1], False),
@@ -358,7 +360,9 @@ def _written(node) -> Native | None:
     base, value = node.inputs
     a = node.attrs
     shape = tuple(a["shape"])
-    if a["dtype"] is not node.dtype or may_overlap(shape, a["strides"]):  # what is left in the end would be up to the kernel's order
+    if a["dtype"] is not node.dtype or may_overlap(
+        shape, a["strides"]
+    ):  # what is left in the end would be up to the kernel's order
         return None
     source = broadcast_strides(value.shape, value.strides, shape)
     return _onto(node, [base, value], Move(1, shape, (0, a["offset"]), (source, tuple(a["strides"]))))

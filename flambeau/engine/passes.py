@@ -7,8 +7,8 @@
     expand                an op with an expand rule becomes its parts
     turn_products         a product of which only the transpose is kept is made in that order
 
-``FLAMBEAU_LOG=after:grouping`` prints what there is after a pass, ``after:all`` does after each of them. Sizes of a plan that is made for
-other sizes too are printed as ``<64>``.
+``FLAMBEAU_LOG=after:grouping`` prints what there is after a pass, ``after:all`` does after each of them. Sizes of a plan that is
+made for other sizes too are printed as ``<64>``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 class Pass(NamedTuple):
     """One pass: its ``name``, what it ``does``, and where its function ``stands``.
 
-    ``show`` gives what there is afterwards as text, of a :class:`~flambeau.engine.lowered.Lowered` or of a plan, and the order of its
-    nodes. One that ``rewrites`` takes the nodes and their order, changes nodes, and returns the order that they have then; :meth:`Passes.rewrite`
-    calls these in turn.
+    ``show`` gives what there is afterwards as text, of a :class:`~flambeau.engine.lowered.Lowered` or of a plan, and the order of
+    its nodes. One that ``rewrites`` takes the nodes and their order, changes nodes, and returns the order that they have then;
+    :meth:`Passes.rewrite` calls these in turn.
     """
 
     name: str
@@ -102,7 +102,8 @@ def _group(made: Lowered, group: Group, kind: str = "alone") -> str:
 def _kinds(made: Lowered, order: list[int]) -> str:
     """The groups, which of them have a kernel of their own, and the nodes whose value must be in memory."""
     lines = [
-        f"{k}. {_group(made, group, 'kernel' if group.members[0] in made.natives else 'NumPy')}" for k, group in enumerate(made.groups)
+        f"{k}. {_group(made, group, 'kernel' if group.members[0] in made.natives else 'NumPy')}"
+        for k, group in enumerate(made.groups)
     ]
     return "\n".join([*lines, f"in memory: {', '.join([f'%{i}' for i in sorted(made.in_memory)])}"])
 
@@ -134,26 +135,42 @@ def _report(made: Plan, order: list[int]) -> str:
 PIPELINE = (
     Pass("templates", "a trace without its values; who reads through a view reads with its strides", "templates:templates", nodes),
     Pass("expand", "an op with an expand rule becomes its parts", "expansion:expand", nodes, True),
-    Pass("turn_products", "a product of which only the transpose is kept is made in that order", "fusion:turn_products", nodes, True),
-    Pass("lay_out_convolutions", "a convolution is made in the order of dims that is kept of it", "fusion:lay_out_convolutions", nodes, True),
+    Pass(
+        "turn_products", "a product of which only the transpose is kept is made in that order", "fusion:turn_products", nodes, True
+    ),
+    Pass(
+        "lay_out_convolutions",
+        "a convolution is made in the order of dims that is kept of it",
+        "fusion:lay_out_convolutions",
+        nodes,
+        True,
+    ),
     Pass("join_rectifiers", "a relu becomes one with the product or convolution before it", "fusion:join_rectifiers", nodes, True),
     Pass("grouping", "nodes that can be computed together become one group, which is one loop", "grouping:Grouper", _groups),
     Pass("natives", "other nodes get kernels of their own; whose value must be in memory", "lowered:Lowered._find_natives", _kinds),
-    Pass("steps", "groups become loops and calls; what is written right into the memory of tensors", "lowered:Lowered._steps_of", _steps),
+    Pass(
+        "steps",
+        "groups become loops and calls; what is written right into the memory of tensors",
+        "lowered:Lowered._steps_of",
+        _steps,
+    ),
     Pass("sizes", "numbers come in place of symbols, in a plan for one member of a family", "lowered:Lowered.natives_at", _steps),
     Pass("kernels", "loops and calls are compiled, or found in the cache", "plan:Plan._kernel", _steps),
     Pass("layout", "each value in memory gets its address, and each kernel is told of it", "plan:Plan._lay_out", _report),
 )
-"""All passes, in the order in which they run. Those up to ``steps`` decide, once for all sizes of a family; the others make a plan of it."""
+"""All passes, in the order in which they run. Those up to ``steps`` decide, once for all sizes of a family; the others make a plan
+of it."""
 
 _REWRITES = tuple([p for p in PIPELINE if p.rewrites])
 _TOPICS = {"after:all", *[f"after:{p.name}" for p in PIPELINE]}
 
 
 class Passes:
-    """The passes that one plan goes through: ``done("templates")`` ends one, times it, and prints what it has made where that is asked for.
+    """The passes that one plan goes through: ``done("templates")`` ends one, times it, and prints what it has made where that is
+    asked for.
 
-    They must come as the ``PIPELINE`` has them. ``before`` are those that have been gone through already, and ``made`` is what is made.
+    They must come as the ``PIPELINE`` has them. ``before`` are those that have been gone through already, and ``made`` is what is
+    made.
     """
 
     def __init__(self, before: Passes | None = None, made: Lowered | Plan | None = None) -> None:
@@ -178,7 +195,8 @@ class Passes:
         self._last = now
 
     def rewrite(self, lowered: Lowered) -> list[int]:
-        """Runs the passes that rewrite the templates of ``lowered``; returns the nodes that there are then, in the order in which they run."""
+        """Runs the passes that rewrite the templates of ``lowered``; returns the nodes that there are then, in the order in which
+        they run."""
         self._made, self._order = ref(lowered), list(range(len(lowered.nodes)))
         self.done("templates")
         for step in _REWRITES:

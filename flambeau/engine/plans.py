@@ -348,7 +348,8 @@ def _affordable() -> bool:
 def _compile(
     trace: Trace, family: Family | None = None, sizes: list[int] | None = None, lowered: Lowered | None = None, cost: float = 0.0
 ) -> Plan | None:
-    """Makes a plan: for a trace with its sizes, or for all sizes of a family and then for these, or by what was ``lowered`` for all.
+    """Makes a plan: for a trace with its sizes, or for all sizes of a family and then for these, or by what was ``lowered`` for
+    all.
 
     ``cost`` is what the interpreter takes for it, about, if that is known.
     """

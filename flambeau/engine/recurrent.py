@@ -32,9 +32,7 @@ def _layer(part: str, node) -> Native | None:
         features, biases = 0 if w_ih is None else w_ih.shape[1], (False, False)
     mode, reverse = node.attrs["mode"], node.attrs["reverse"]
     g, ginner, ggates = (None if r is None else r.strides[0] for r in given)
-    spec = RecurrentSpec(
-        part, mode, dtype, runs[0][0], runs[0][1], features, first.shape[1], reverse, biases, (g, ginner, ggates)
-    )
+    spec = RecurrentSpec(part, mode, dtype, runs[0][0], runs[0][1], features, first.shape[1], reverse, biases, (g, ginner, ggates))
     results = tuple(Result(k) for k in range(len(node.shape)))
     return Native(partial(recurrent_kernel, spec), (*refs, *results))
 

@@ -49,7 +49,9 @@ def _resize(node, dtype, back: bool) -> ResizeSpec | None:
     given = outputs if back else sizes
     if len(each) == 1:
         each, given = [_ALONE, *each], (1, *given)
-    apart = [0 if n == 1 else s for n, s in zip(given, planes[1][2:])]  # of one element it may be anything, as after a slice with a huge step
+    apart = [
+        0 if n == 1 else s for n, s in zip(given, planes[1][2:])
+    ]  # of one element it may be anything, as after a slice with a huge step
     strides = planes[1][0], planes[1][1], apart[0], apart[1]
     return ResizeSpec(dtype, planes[0], tuple(given), strides, each[0], each[1])
 

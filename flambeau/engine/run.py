@@ -61,7 +61,8 @@ def run_pending(wanted: Node | None = None) -> None:
 
 
 def run_ahead(wanted: Node | None = None) -> None:
-    """Starts the trace: as :func:`run_pending`, but only ``wanted`` is sure to have its content on return, the rest may still be in the air."""
+    """Starts the trace: as :func:`run_pending`, but only ``wanted`` is sure to have its content on return, the rest may still be
+    in the air."""
     if len(graph.trace) > short.MOST or not _run_short():
         _run(wanted, True)
 

@@ -1,4 +1,5 @@
-"""Which nodes do line by line along a dim what cannot be done element by element: running sums, products and extremes, Fourier transforms."""
+"""Which nodes do line by line along a dim what cannot be done element by element: running sums, products and extremes, Fourier
+transforms."""
 
 from __future__ import annotations
 

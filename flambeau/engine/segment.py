@@ -27,8 +27,8 @@ def may_fail(node: Node) -> None:
 class Segment:
     """Nodes that read each other, numbers and *given* nodes; ``results`` are those that somebody wants.
 
-    Only what leads to a result, or may refuse its values, is part of it, and all results of such a node: so a step that is recorded by
-    segments has the nodes that it had when it was recorded in full.
+    Only what leads to a result, or may refuse its values, is part of it, and all results of such a node: so a step that is
+    recorded by segments has the nodes that it had when it was recorded in full.
     """
 
     def __init__(

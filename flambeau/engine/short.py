@@ -3,8 +3,8 @@
 Where values are asked for one by one, a trace is a node or two on a few elements, and all that a run does around the kernels
 takes many times as long as they do. So a plan of that kind is also known by the kinds of its nodes. Such a trace stays where it
 is until its results are there: nothing is taken, and so there is nothing to lose if a signal handler raises on the way, or runs
-the trace itself. The kernels run in one native call (see :func:`flambeau.engine.cpu.compiler.launcher`), which also tells them where
-values are. Then nodes become leaves, all of them between two calls of Python's, where nobody else runs.
+the trace itself. The kernels run in one native call (see :func:`flambeau.engine.cpu.compiler.launcher`), which also tells them
+where values are. Then nodes become leaves, all of them between two calls of Python's, where nobody else runs.
 
 A trace of which NumPy computes everything (a sort and what takes its results apart) is as little: there its functions are called.
 """
@@ -61,7 +61,8 @@ class Way:
 
     ``wanted``      for each input of the nodes, one after the other: ``None`` for a number; the number of the node that it is; of a
                     leaf its shape and dtype, or ``~slot`` where it is read again
-    ``alone``       how many references to each node :func:`run` finds if nobody else sees it; ``references``: that there were last time
+    ``alone``       how many references to each node :func:`run` finds if nobody else sees it; ``references``: that there were last
+                    time
     ``kept``        which nodes somebody sees, and ``outputs``: what these get
     ``numbers``     which inputs kernels take as numbers; behind these come the ``fixed`` ones
     ``fault``       where kernels note that they refuse their values

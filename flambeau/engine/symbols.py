@@ -116,7 +116,12 @@ class Symbols:
 
     def getter(self, x: Any) -> Callable[[Sizes], Any]:
         """What gives ``x`` for sizes that are fit later on: as :meth:`Sizes.value_of`, in few steps."""
-        if not self._fitted and x.__class__ is tuple and not any([isinstance(part, (tuple, list)) for part in x]) and has_symbols(x):
+        if (
+            not self._fitted
+            and x.__class__ is tuple
+            and not any([isinstance(part, (tuple, list)) for part in x])
+            and has_symbols(x)
+        ):
             places = [self._place(part) for part in x]
             pick = operator.itemgetter(*places) if len(places) > 1 else lambda values: (values[places[0]],)
             return lambda sizes: pick(sizes.values)

@@ -1,7 +1,7 @@
 """How long what runs takes, kernel by kernel: for profiles, and for pictures of what was fused.
 
-Without somebody who listens nothing of this is there. While somebody does, traces run at once when they run, not while Python goes on,
-and each kernel by itself, with its time; what is recorded, fused and computed is the same.
+Without somebody who listens nothing of this is there. While somebody does, traces run at once when they run, not while Python goes
+on, and each kernel by itself, with its time; what is recorded, fused and computed is the same.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Kernel(NamedTuple):
     """What ran in one go: a ``"loop"``, a ``"kernel"`` of its own, or one in ``"NumPy"``.
 
     ``start`` is when, by ``time.perf_counter``, and ``seconds`` how long; 0 where nothing had to be computed. ``ops`` are the names
-    of what it computes, ``nodes`` the places of these in the trace, the same ones several times where an op has several parts in it.
-    Of a kernel of its own the first is what takes the time.
+    of what it computes, ``nodes`` the places of these in the trace, the same ones several times where an op has several parts in
+    it. Of a kernel of its own the first is what takes the time.
     ``group`` is its number in the plan, -1 where the interpreter ran it.
     """
 
@@ -181,7 +181,9 @@ def _kernels(running: _Running) -> list[Kernel]:
         if at < len(plan.steps) and _is_step_of(plan.steps[at], group, plan):
             step = plan.steps[at]
             kind = "loop" if step.loop is not None else "kernel" if step.native else "NumPy"
-            start, seconds = running.kernels.get(plan.entries[at], (0.0, 0.0)) if step.compiled else running.numpy.get(step.node, (0.0, 0.0))
+            start, seconds = (
+                running.kernels.get(plan.entries[at], (0.0, 0.0)) if step.compiled else running.numpy.get(step.node, (0.0, 0.0))
+            )
             at += 1
         members = [owner for i in group.members for owner in owners.get(i, ())]
         found.append(Kernel(kind, start, seconds, [plan.lowered.nodes[i].op.name for i in group.members], members, k))
@@ -197,7 +199,8 @@ def _is_step_of(step: Any, group: Any, plan: Any) -> bool:
 def _owners(plan: Any, names: list[str]) -> dict[int, list[int]]:
     """The nodes of the trace that each node of a plan computes, or is a part of: what reads a part belongs to the same op.
 
-    A product whose rectifier is computed in the same kernel stands where the rectifier stood; both are its owners, the product first.
+    A product whose rectifier is computed in the same kernel stands where the rectifier stood; both are its owners, the product
+    first.
     """
     recorded, nodes = plan.recorded, plan.lowered.nodes
     owners = {i: [i] for i in range(recorded)}

@@ -42,7 +42,9 @@ def verify_nodes(lowered: Lowered, order: Iterable[int]) -> None:
                 raise BrokenPlan(f"expansion: node {i} ({node.op.name}) reads node {ref.source}, which comes later or not at all")
             _inside("expansion", f"node {i} ({node.op.name})", lowered, ref.source, ref.dtype, ref.offset, ref.shape, ref.strides)
             if node.native and not _broadcasts(ref.shape, node.form):
-                raise BrokenPlan(f"expansion: node {i} ({node.op.name}) of shape {node.form} reads {ref.source} in the shape {ref.shape}")
+                raise BrokenPlan(
+                    f"expansion: node {i} ({node.op.name}) of shape {node.form} reads {ref.source} in the shape {ref.shape}"
+                )
         known.add(i)
 
 
@@ -57,13 +59,17 @@ def verify_groups(lowered: Lowered, order: Iterable[int]) -> None:
     placed = [i for group in lowered.groups for i in group.members]
     lost = {i for i in order if not lowered.nodes[i].is_view}.difference(placed)
     if lost or len(placed) != len(set(placed)):
-        raise BrokenPlan(f"grouping: nodes {sorted(lost)} are in no group, {sorted(i for i in placed if placed.count(i) > 1)} in many")
+        raise BrokenPlan(
+            f"grouping: nodes {sorted(lost)} are in no group, {sorted(i for i in placed if placed.count(i) > 1)} in many"
+        )
     known: set[int] = set()
     for k, group in enumerate(lowered.groups):
         if group.body is None:
             node = lowered.nodes[group.members[0]]
             if isinstance(node.op, Part):
-                raise BrokenPlan(f"grouping: a part of {node.op.name} of shape {node.shape} is in no loop, and NumPy cannot compute it")
+                raise BrokenPlan(
+                    f"grouping: a part of {node.op.name} of shape {node.shape} is in no loop, and NumPy cannot compute it"
+                )
             sources = [r.source for r in node.inputs if isinstance(r, Ref)]
         else:
             sources = [source for source, *_ in group.inputs]
@@ -80,7 +86,9 @@ def _verify_totals(k: int, group: Group, lowered: Lowered) -> None:
     """Totals are made over the last dims that are not reduced, and there is room for one row for each block."""
     rows = [d for d in range(len(group.shape)) if d not in group.reduced]
     if group.block != frozenset(rows[len(rows) - len(group.block) :]) or bool(group.block) != bool(group.totals):
-        raise BrokenPlan(f"grouping: group {k} makes totals {sorted(group.totals)} over dims {sorted(group.block)} of {group.shape}")
+        raise BrokenPlan(
+            f"grouping: group {k} makes totals {sorted(group.totals)} over dims {sorted(group.block)} of {group.shape}"
+        )
     for i in group.totals:
         node = lowered.nodes[i]
         count = prod(n for d, n in enumerate(group.shape) if d not in group.block)
@@ -91,7 +99,8 @@ def _verify_totals(k: int, group: Group, lowered: Lowered) -> None:
 def verify_memory(plan: Plan, life: dict[int, list[int]] | None = None) -> dict[int, list[int]]:
     """After the layout: steps read what has been written, and what lives at the same time lies apart.
 
-    Returns the first and the last step that know a value, which are the same for other sizes: only the rest need be verified for these.
+    Returns the first and the last step that know a value, which are the same for other sizes: only the rest need be verified for
+    these.
     """
     if life is None:
         life = _lives(plan)

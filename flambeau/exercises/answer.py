@@ -24,9 +24,12 @@ class Wrong(Exception):
 
 
 class Answer:
-    """The names of a file that has run. ``wants`` are the signatures that an exercise asks for, ``findings`` what the doctor has seen."""
+    """The names of a file that has run. ``wants`` are the signatures that an exercise asks for, ``findings`` what the doctor has
+    seen."""
 
-    def __init__(self, file: str, source: str, names: Mapping[str, Any], wants: Sequence[str], findings: Sequence[Finding] = ()) -> None:
+    def __init__(
+        self, file: str, source: str, names: Mapping[str, Any], wants: Sequence[str], findings: Sequence[Finding] = ()
+    ) -> None:
         self.file, self.names, self.findings = file, names, findings
         self._places = places(source)
         self._wants = {re.match(r"\w+", want)[0]: want for want in wants}  # type: ignore[index]

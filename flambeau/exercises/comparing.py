@@ -72,7 +72,9 @@ def _by_its_size(found: np.ndarray, wanted: np.ndarray, rtol: float) -> Text | N
         return None
     if abs(factor + 1) < rtol:
         return Text("all of it has the wrong sign", "所有数的符号都反了")
-    return Text(f"all of it is {factor:.4g} times what it should be: a factor is missing", f"所有数都是应有值的 {factor:.4g} 倍:差一个因子")
+    return Text(
+        f"all of it is {factor:.4g} times what it should be: a factor is missing", f"所有数都是应有值的 {factor:.4g} 倍:差一个因子"
+    )
 
 
 def measured(function: Callable[..., float], arguments: Sequence[np.ndarray], which: int, eps: float = 1e-6) -> np.ndarray:

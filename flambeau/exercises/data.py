@@ -65,7 +65,10 @@ def split(answer: Answer) -> Iterator[Text]:
                     f"class {number} has {have} of its {whole} rows in the test, not a fifth",
                     f"第 {number} 类的 {whole} 行中有 {have} 行在测试里,不是五分之一",
                 ),
-                Text("split the rows of each class by themselves: (labels == c).nonzero()", "每一类的行分别划分:(labels == c).nonzero()"),
+                Text(
+                    "split the rows of each class by themselves: (labels == c).nonzero()",
+                    "每一类的行分别划分:(labels == c).nonzero()",
+                ),
             )
     yield Text("another seed gives another split", "换一个种子,划分就不同")
     torch.manual_seed(1)
@@ -74,8 +77,14 @@ def split(answer: Answer) -> Iterator[Text]:
     if sorted(test.tolist()) == sorted(array(again[1]).reshape(-1).tolist()):
         raise answer.wrong(
             "split",
-            Text("the same rows are taken whatever the seed: files are often sorted", "不论种子,取的都是同样的行;而文件常常是排好序的"),
-            Text("draw an order for each class: rows[torch.randperm(len(rows))]", "给每一类抽一个顺序:rows[torch.randperm(len(rows))]"),
+            Text(
+                "the same rows are taken whatever the seed: files are often sorted",
+                "不论种子,取的都是同样的行;而文件常常是排好序的",
+            ),
+            Text(
+                "draw an order for each class: rows[torch.randperm(len(rows))]",
+                "给每一类抽一个顺序:rows[torch.randperm(len(rows))]",
+            ),
         )
 
 
@@ -109,9 +118,19 @@ def slide(answer: Answer) -> Iterator[Text]:
             ),
             (right / kernels.shape[1], Text("channels are added up, not averaged", "通道是相加,不是平均")),
             (right[0], Text("the batch stays: (N, K, rows, columns)", "保留批的维度:(N, K, 行, 列)")),
-            (right[:, :, :-1, :-1], Text("there are H - h + 1 places: the last one is missing", "共有 H - h + 1 个位置:少了最后一个")),
+            (
+                right[:, :, :-1, :-1],
+                Text("there are H - h + 1 places: the last one is missing", "共有 H - h + 1 个位置:少了最后一个"),
+            ),
         ]
-        agree(answer, "slide", Text("slide(pictures, kernels)", "slide(pictures, kernels) "), function(pictures, kernels), right, slips)
+        agree(
+            answer,
+            "slide",
+            Text("slide(pictures, kernels)", "slide(pictures, kernels) "),
+            function(pictures, kernels),
+            right,
+            slips,
+        )
 
 
 @exercise("9-4", Text("one step of an LSTM", "LSTM 的一步"), "lstm_step(x, h, c, w_ih, w_hh, b_ih, b_hh)")
@@ -130,21 +149,30 @@ def lstm_step(answer: Answer) -> Iterator[Text]:
     given = function(x, h, c, *weights)
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         raise answer.wrong(
-            "lstm_step", Text("lstm_step does not give two things", "lstm_step 给出的不是两样东西"), Text("return h, c", "写成 return h, c")
+            "lstm_step",
+            Text("lstm_step does not give two things", "lstm_step 给出的不是两样东西"),
+            Text("return h, c", "写成 return h, c"),
         )
     yield Text("the new cell is f * c + i * g", "新的单元状态是 f * c + i * g")
     tanh, gate = torch.tanh, torch.sigmoid
     order = Text(
-        "the four gates come in the order input, forget, cell, output: chunk(4, 1)", "四个门的顺序是输入、遗忘、单元、输出:chunk(4, 1)"
+        "the four gates come in the order input, forget, cell, output: chunk(4, 1)",
+        "四个门的顺序是输入、遗忘、单元、输出:chunk(4, 1)",
     )
     slips = [
         (right_h, Text("h comes first: return h, c", "先 h 后 c:return h, c")),
         (gate(i) * c + gate(f) * tanh(g), order),
         (gate(f) * c + gate(i) * tanh(o), order),
-        (gate(f) * c + gate(i) * gate(g), Text("what is added goes through tanh: it may be negative", "加进去的部分用 tanh:它可以是负数")),
+        (
+            gate(f) * c + gate(i) * gate(g),
+            Text("what is added goes through tanh: it may be negative", "加进去的部分用 tanh:它可以是负数"),
+        ),
         (gate(f) * c + gate(i) * g, Text("what is added goes through tanh", "加进去的部分要过 tanh")),
         (f * c + i * tanh(g), Text("gates are between 0 and 1: sigmoid", "门在 0 和 1 之间:用 sigmoid")),
-        (gate(f) * c + (1 - gate(f)) * tanh(g), Text("the input gate is its own, not 1 - forget", "输入门是单独的,不是 1 减遗忘门")),
+        (
+            gate(f) * c + (1 - gate(f)) * tanh(g),
+            Text("the input gate is its own, not 1 - forget", "输入门是单独的,不是 1 减遗忘门"),
+        ),
     ]
     agree(answer, "lstm_step", Text("the cell", "单元状态"), given[1], right_c, slips)
     yield Text("the new hidden state is o * tanh(c)", "新的隐藏状态是 o * tanh(c)")
@@ -202,7 +230,10 @@ def attend(answer: Answer) -> Iterator[Text]:
                 sdpa(q_, k_, v_).reshape(2, 3, 8),
                 Text("before the heads are put together, transpose(1, 2) back", "合并各头之前要 transpose(1, 2) 换回来"),
             ),
-            (wide, Text("each head has d / heads features: divide by the root of that", "每个头有 d / heads 个特征:除以它的平方根")),
+            (
+                wide,
+                Text("each head has d / heads features: divide by the root of that", "每个头有 d / heads 个特征:除以它的平方根"),
+            ),
             (
                 (scores.softmax(-2) @ v_).transpose(1, 2).flatten(2),
                 Text("the shares of one query add up to 1: softmax(-1)", "一个查询的份额之和为 1:softmax(-1)"),

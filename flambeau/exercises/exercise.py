@@ -80,7 +80,9 @@ EXERCISES: dict[str, Exercise] = {}
 """All exercises that have a checker, by name."""
 
 
-def exercise(name: str, title: Text, *wants: str, watched: bool = False) -> Callable[[Callable[[Answer], Iterator[Text]]], Exercise]:
+def exercise(
+    name: str, title: Text, *wants: str, watched: bool = False
+) -> Callable[[Callable[[Answer], Iterator[Text]]], Exercise]:
     """Puts a checker into the table."""
 
     def enter(check: Callable[[Answer], Iterator[Text]]) -> Exercise:

@@ -93,7 +93,8 @@ def tanh(answer: Answer) -> Iterator[Text]:
         (x.T @ (grad_t * (1 - t)), root),
     ]
     before = Text(
-        "w2 meets what comes out of tanh: t.T @ grad_p, not h.T @ grad_p", "与 w2 相乘的是 tanh 的结果:t.T @ grad_p,不是 h.T @ grad_p"
+        "w2 meets what comes out of tanh: t.T @ grad_p, not h.T @ grad_p",
+        "与 w2 相乘的是 tanh 的结果:t.T @ grad_p,不是 h.T @ grad_p",
     )
     yield Text("the gradient of w2 is what moving w2 measures", "w2 的梯度与移动 w2 测得的一致")
     agree(answer, "tanh_gradients", _gradient("w2"), grad_w2, measured(loss, (w1, w2), 1), [(h.T @ (2 * (t @ w2 - y)), before)])
@@ -106,7 +107,9 @@ def mean(answer: Answer) -> Iterator[Text]:
     """The mean is the sum divided by the number of all elements, and so are its gradients."""
     factor = answer.function("factor")
     for samples, outputs in ((64, 10), (3, 7)):
-        yield Text(f"factor({samples}, {outputs}) is by how much the gradient shrinks", f"factor({samples}, {outputs}) 是梯度缩小的倍数")
+        yield Text(
+            f"factor({samples}, {outputs}) is by how much the gradient shrinks", f"factor({samples}, {outputs}) 是梯度缩小的倍数"
+        )
         all_of_them = Text("the mean is over samples and outputs: p has both dims", "平均是对样本和输出一起取的:p 有这两个维度")
         slips = [
             (samples, all_of_them),
@@ -164,7 +167,8 @@ def loop(answer: Answer) -> Iterator[Text]:
             "train",
             Text("train does not give a list with one loss a step", "train 给出的不是每步一个损失的列表"),
             Text(
-                "losses.append(loss.item()) in the loop, return losses after it", "在循环里 losses.append(loss.item()),循环后 return losses"
+                "losses.append(loss.item()) in the loop, return losses after it",
+                "在循环里 losses.append(loss.item()),循环后 return losses",
             ),
         )
     yield Text("losses are Python numbers", "损失是 Python 数")
@@ -172,7 +176,8 @@ def loop(answer: Answer) -> Iterator[Text]:
         raise answer.wrong(
             "train",
             Text(
-                "a loss that is a tensor keeps its graph, and all of its step's memory", "张量形式的损失会保留计算图,占着那一步的全部内存"
+                "a loss that is a tensor keeps its graph, and all of its step's memory",
+                "张量形式的损失会保留计算图,占着那一步的全部内存",
             ),
             Text("append loss.item()", "改为追加 loss.item()"),
         )
@@ -181,7 +186,9 @@ def loop(answer: Answer) -> Iterator[Text]:
         "w1 = w1 - ... makes a new tensor, and the caller's stays as it is: w1 -= lr * w1.grad, under torch.no_grad()",
         "w1 = w1 - ... 会建立新张量,调用者的那个不变:请在 torch.no_grad() 下写 w1 -= lr * w1.grad",
     )
-    piled = Text("gradients add up from step to step: set them to None before backward", "梯度逐步累加了:backward 之前把它们置为 None")
+    piled = Text(
+        "gradients add up from step to step: set them to None before backward", "梯度逐步累加了:backward 之前把它们置为 None"
+    )
     up = Text("the gradient points to where the loss grows: go the other way, -=", "梯度指向损失增大的方向:应当相反,用 -=")
     for name, got, right, slips in (
         ("w1", own1, right1, [(w1, still), (piled1, piled), (up1, up)]),
@@ -205,7 +212,8 @@ def predicted(answer: Answer) -> Iterator[Text]:
         (
             torch.ones(4),
             Text(
-                "the sum passes 1 to each element; exp multiplies that by its own derivative", "求和给每个元素传 1;exp 还要乘上自己的导数"
+                "the sum passes 1 to each element; exp multiplies that by its own derivative",
+                "求和给每个元素传 1;exp 还要乘上自己的导数",
             ),
         ),
         (x, Text("the derivative of exp(x) is exp(x), not x", "exp(x) 的导数是 exp(x),不是 x")),
@@ -249,12 +257,17 @@ def more_of_value(answer: Answer) -> Iterator[Text]:
         tried("a.relu()", lambda a: a.relu(), lambda a: float(max(a, 0)), number, slips=[([1.0], flat)] if number < 0 else ())
     yield Text("gradients add up where a value is used twice", "一个值用两次时,梯度相加")
     tried(
-        "a.relu() * a - a", lambda a: a.relu() * a - a, lambda a: float(max(a, 0) * a - a), 3.0, slips=[([g], _REUSED) for g in (-1.0, 3.0)]
+        "a.relu() * a - a",
+        lambda a: a.relu() * a - a,
+        lambda a: float(max(a, 0) * a - a),
+        3.0,
+        slips=[([g], _REUSED) for g in (-1.0, 3.0)],
     )
 
 
 class _Walker:
-    """Chapter 3's Value with +, * and tanh, whose backward takes values in the order in which a plain walk from the result meets them."""
+    """Chapter 3's Value with +, * and tanh, whose backward takes values in the order in which a plain walk from the result meets
+    them."""
 
     ordered = False
 

@@ -110,7 +110,9 @@ def cross_entropy(answer: Answer) -> Iterator[Text]:
         (-scores.softmax(1)[torch.arange(6), target].mean(), Text("the logarithm is missing", "少了对数")),
         (
             -log.mean(),
-            Text("only the class of each row counts: log_q[torch.arange(n), target]", "每行只取目标类:log_q[torch.arange(n), target]"),
+            Text(
+                "only the class of each row counts: log_q[torch.arange(n), target]", "每行只取目标类:log_q[torch.arange(n), target]"
+            ),
         ),
         (
             -log[:, target].mean(),

@@ -52,7 +52,9 @@ def keep_best(answer: Answer) -> Iterator[Text]:
             if len(found()) > 3:
                 raise answer.wrong(
                     "keep_best",
-                    Text(f"after epoch {epoch + 1} there are {len(found())} files", f"第 {epoch + 1} 轮之后有 {len(found())} 个文件"),
+                    Text(
+                        f"after epoch {epoch + 1} there are {len(found())} files", f"第 {epoch + 1} 轮之后有 {len(found())} 个文件"
+                    ),
                     Text("remove the worst: os.remove", "删除最差的:os.remove"),
                 )
         yield Text("after eight epochs there are three", "八轮之后有三个")
@@ -208,7 +210,10 @@ def pixel(answer: Answer) -> Iterator[Text]:
     agree(answer, "pixel", where, function(torch.zeros(6), colour, 0.5), torch.zeros(3), [(torch.ones(3), background)])
     yield Text("what is opaque hides all behind it", "不透明的东西挡住后面的一切")
     opaque = torch.tensor([0.0, 1e4, 0.0, 1e4, 5.0, 5.0])
-    itself = Text("a piece does not hide itself: reaching_i is the product over the pieces before it", "一段不会挡住自己:reaching_i 是它前面各段的乘积")
+    itself = Text(
+        "a piece does not hide itself: reaching_i is the product over the pieces before it",
+        "一段不会挡住自己:reaching_i 是它前面各段的乘积",
+    )
     last = Text("the ray comes from the front: the first piece hides the later ones", "光线从前面来:前面的段挡住后面的")
     slips = [(seen_by_slip(opaque, behind=False), itself), (seen_by_slip(opaque, behind=True), last)]
     agree(answer, "pixel", where, function(opaque, colour, 0.5), colour[1], slips)
@@ -218,7 +223,10 @@ def pixel(answer: Answer) -> Iterator[Text]:
     slips = [
         (seen(density, 1.0), Text("the length d of a piece is missing: exp(-density * d)", "少了每段的长度 d:exp(-density * d)")),
         (seen_by_slip(density, behind=False), itself),
-        ((stopped[:, None] * colour).sum(0), Text("what the pieces before have let through is missing", "少了前面各段让过来的份额")),
+        (
+            (stopped[:, None] * colour).sum(0),
+            Text("what the pieces before have let through is missing", "少了前面各段让过来的份额"),
+        ),
         (right / 6, Text("the pieces are added up, not averaged", "各段相加,不是平均")),
     ]
     agree(answer, "pixel", where, function(density, colour, 0.5), right, slips)

@@ -109,7 +109,15 @@ def _export_as_free(mod: Module, args: tuple, kwargs: dict, names: list[str], fr
     return program
 
 
-def export_for_training(mod: Module, args: tuple, kwargs: dict[str, Any] | None = None, *, dynamic_shapes: Any = None, strict: bool = False, **settings: Any) -> ExportedProgram:
+def export_for_training(
+    mod: Module,
+    args: tuple,
+    kwargs: dict[str, Any] | None = None,
+    *,
+    dynamic_shapes: Any = None,
+    strict: bool = False,
+    **settings: Any,
+) -> ExportedProgram:
     """As :func:`export`."""
     return export(mod, args, kwargs, dynamic_shapes=dynamic_shapes, strict=strict)
 
@@ -136,7 +144,9 @@ def _export(mod: Module, args: tuple, kwargs: dict, names: list[str], free: list
                 if _trace(flat, mod, paths, others, dynamic=True)[0] == source:
                     continue
             except (RuntimeError, ValueError, IndexError) as error:
-                raise UserError(f"Constraints violated ({', '.join(bounds)})! The program fails for other sizes: {error}") from error
+                raise UserError(
+                    f"Constraints violated ({', '.join(bounds)})! The program fails for other sizes: {error}"
+                ) from error
             raise UserError(
                 f"Constraints violated ({', '.join(bounds)})! The program does something else for other sizes: it takes another branch, or "
                 "has a number that depends on one. Give the dim as a fixed one, or use Dim.AUTO"
@@ -149,7 +159,9 @@ def _export(mod: Module, args: tuple, kwargs: dict, names: list[str], free: list
             full = ".".join(p for p in (path, name) if p)
             if isinstance(value, Tensor) and re.search(re.escape(text_of_path(full)) + r"\b", source):
                 constants[full] = value
-    transient = {".".join(p for p in (path, name) if p) for path, m in mod.named_modules() for name in m._non_persistent_buffers_set}
+    transient = {
+        ".".join(p for p in (path, name) if p) for path, m in mod.named_modules() for name in m._non_persistent_buffers_set
+    }
     return ExportedProgram(recipe, state, constants, transient, (args, kwargs), shapes)
 
 
@@ -186,9 +198,13 @@ def _shapes(names: list[str], leaves: list, free: list[dict[int, Any]]) -> tuple
                 symbol, factor, shift = f"s{len(bounds)}", 1, 0
                 low, high, root = what.min or 0, what.max or (1 << 62), sizes[d]
             if roots.setdefault(symbol, root) != root:
-                raise UserError(f"Constraints violated ({symbol})! {name}.size()[{d}] is {sizes[d]}, where another dim of that name makes it {roots[symbol]}")
+                raise UserError(
+                    f"Constraints violated ({symbol})! {name}.size()[{d}] is {sizes[d]}, where another dim of that name makes it {roots[symbol]}"
+                )
             if not low <= root <= high:
-                raise UserError(f"Constraints violated ({symbol})! {name}.size()[{d}] is {sizes[d]}, which is not between {low} and {high}")
+                raise UserError(
+                    f"Constraints violated ({symbol})! {name}.size()[{d}] is {sizes[d]}, which is not between {low} and {high}"
+                )
             sizes[d], bounds[symbol] = (symbol, factor, shift), (low, high)
         fixed[name] = sizes
     return fixed, bounds
@@ -251,7 +267,15 @@ def load(f: Any, *, extra_files: dict[str, Any] | None = None, **settings: Any) 
     if extra_files is not None:
         extra_files.update({k: v for k, v in data["extra"].items() if k in extra_files})
     recipe = Recipe(
-        data["source"], data["leaves"], data["names"], data["values"], data["fixed"], data["bounds"], spec_of(data["in_spec"]), spec_of(data["out_spec"]), data["training"]
+        data["source"],
+        data["leaves"],
+        data["names"],
+        data["values"],
+        data["fixed"],
+        data["bounds"],
+        spec_of(data["in_spec"]),
+        spec_of(data["out_spec"]),
+        data["training"],
     )
     return ExportedProgram(recipe, dict(data["state"]), dict(data["constants"]), set(data["transient"]))
 
@@ -270,4 +294,6 @@ def register_dataclass(cls: type, *, serialized_type_name: str | None = None) ->
     import dataclasses
 
     names = [field.name for field in dataclasses.fields(cls)]
-    nests.register_pytree_node(cls, lambda x: ([getattr(x, n) for n in names], names), lambda parts, context: cls(**dict(zip(context, parts, strict=True))))
+    nests.register_pytree_node(
+        cls, lambda x: ([getattr(x, n) for n in names], names), lambda parts, context: cls(**dict(zip(context, parts, strict=True)))
+    )

@@ -48,7 +48,13 @@ class Dim:
 
     def _derived(self, factor: int, shift: int) -> Dim:
         made = object.__new__(Dim)
-        made.__name__, made.min, made.max, made.factor, made.shift = self.__name__, self.min, self.max, self.factor * factor, self.shift * factor + shift
+        made.__name__, made.min, made.max, made.factor, made.shift = (
+            self.__name__,
+            self.min,
+            self.max,
+            self.factor * factor,
+            self.shift * factor + shift,
+        )
         return made
 
     def __mul__(self, other: int) -> Dim:

@@ -38,15 +38,22 @@ LIFTED = "lifted_tensor_"
 class Recipe:
     """What a program was traced to, as plain values: what :func:`torch.export.save` writes.
 
-    ``source`` is the code of a trace; ``leaves`` its arguments, by the names of the leaves of ``(args, kwargs)``; ``fixed`` the sizes
-    that they must have, with names for those that are free; ``in_spec`` and ``out_spec`` how arguments and result are nested.
+    ``source`` is the code of a trace; ``leaves`` its arguments, by the names of the leaves of ``(args, kwargs)``; ``fixed`` the
+    sizes that they must have, with names for those that are free; ``in_spec`` and ``out_spec`` how arguments and result are nested.
     """
 
     def __init__(
         self, source: str, leaves: list[str], names: list[str], constants: dict[int, Any], fixed: dict[str, list[Any]], bounds: dict[str, tuple[int, int]], in_spec: TreeSpec,
         out_spec: TreeSpec, training: bool,
     ) -> None:  # fmt: skip
-        self.source, self.leaves, self.names, self.constants, self.fixed, self.bounds = source, leaves, names, constants, fixed, bounds
+        self.source, self.leaves, self.names, self.constants, self.fixed, self.bounds = (
+            source,
+            leaves,
+            names,
+            constants,
+            fixed,
+            bounds,
+        )
         self.in_spec, self.out_spec, self.training = in_spec, out_spec, training
 
 
@@ -63,7 +70,15 @@ class ExportedProgram:
     Source: https://docs.pytorch.org/docs/stable/export/api_reference.html#torch.export.ExportedProgram
     """
 
-    def __init__(self, recipe: Recipe, state: dict[str, Tensor], constants: dict[str, Tensor], transient: set[str], example: Any = None, shapes: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        state: dict[str, Tensor],
+        constants: dict[str, Tensor],
+        transient: set[str],
+        example: Any = None,
+        shapes: dict[str, Any] | None = None,
+    ) -> None:
         self._recipe, self._state_dict, self._tensors, self._transient = recipe, state, constants, transient
         self._example_inputs = example
         graph = Graph()
@@ -75,7 +90,13 @@ class ExportedProgram:
             node.name = name
             user[name] = node
             constant = i in recipe.constants
-            self._specs.append(InputSpec(InputKind.USER_INPUT, ConstantArgument(node.name, recipe.constants[i]) if constant else TensorArgument(node.name), None))
+            self._specs.append(
+                InputSpec(
+                    InputKind.USER_INPUT,
+                    ConstantArgument(node.name, recipe.constants[i]) if constant else TensorArgument(node.name),
+                    None,
+                )
+            )
         returned, nodes = graph_of(recipe.source, graph, lambda name: lifted[name] if name in lifted else user[name])
         flat = nests.tree_leaves(returned)
         graph.output(tuple(flat))
@@ -84,7 +105,10 @@ class ExportedProgram:
             if isinstance(sized, Node):
                 sized.meta["val"] = value
         graph.eliminate_dead_code(lambda n: n.is_impure() or _changes(n))
-        outputs = [OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(x.name) if isinstance(x, Node) else ConstantArgument("", x), None) for x in flat]
+        outputs = [
+            OutputSpec(OutputKind.USER_OUTPUT, TensorArgument(x.name) if isinstance(x, Node) else ConstantArgument("", x), None)
+            for x in flat
+        ]
         self.graph_signature = ExportGraphSignature(self._specs, outputs)
         self.graph_module = GraphModule(Module(), graph, "GraphModule")
         self.range_constraints = dict(recipe.bounds)
@@ -200,7 +224,9 @@ class ExportedProgram:
 
     def __str__(self) -> str:
         code = self.graph_module.print_readable(print_output=False).replace("\n", "\n    ")
-        return f"ExportedProgram:\n    {code}\nGraph signature: {self.graph_signature}\nRange constraints: {self.range_constraints}\n"
+        return (
+            f"ExportedProgram:\n    {code}\nGraph signature: {self.graph_signature}\nRange constraints: {self.range_constraints}\n"
+        )
 
 
 def _changes(node: Node) -> bool:
@@ -264,7 +290,9 @@ def _check(recipe: Recipe, args: tuple, kwargs: dict) -> None:
     """``AssertionError`` where an argument is not as the program was exported for."""
     leaves, spec = nests.tree_flatten((args, kwargs))
     if spec != recipe.in_spec:
-        raise ValueError(f"Trying to flatten user inputs with exported input tree spec: \n{recipe.in_spec}\nbut actually got inputs with tree spec of: \n{spec}")
+        raise ValueError(
+            f"Trying to flatten user inputs with exported input tree spec: \n{recipe.in_spec}\nbut actually got inputs with tree spec of: \n{spec}"
+        )
     roots: dict[str, int] = {}
     for i, (name, x) in enumerate(zip(recipe.leaves, leaves, strict=True)):
         if i in recipe.constants:
@@ -285,7 +313,9 @@ def _check(recipe: Recipe, args: tuple, kwargs: dict) -> None:
             root, rest = divmod(have - shift, factor)
             low, high = recipe.bounds[symbol]
             if rest or not low <= root <= high or roots.setdefault(symbol, root) != root:
-                raise AssertionError(f"Guard failed: {name}.size()[{d}] is {have}; {symbol} is {roots.get(symbol, root)}, and must lie between {low} and {high}")
+                raise AssertionError(
+                    f"Guard failed: {name}.size()[{d}] is {have}; {symbol} is {roots.get(symbol, root)}, and must lie between {low} and {high}"
+                )
 
 
 def argument_names(function: Any, args: tuple, kwargs: dict) -> list[str]:
@@ -331,7 +361,11 @@ def plain_spec(spec: TreeSpec) -> Any:
         return None
     if spec.type not in (tuple, list, dict):
         raise ValueError(f"a {spec.type.__name__} among arguments or results; tuples, lists and dicts are saved")
-    return [spec.type.__name__, list(spec.context) if spec.context is not None else None, [plain_spec(c) for c in spec.children_specs]]
+    return [
+        spec.type.__name__,
+        list(spec.context) if spec.context is not None else None,
+        [plain_spec(c) for c in spec.children_specs],
+    ]
 
 
 def spec_of(plain: Any) -> TreeSpec:

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-__all__ = ["ConstantArgument", "ExportGraphSignature", "InputKind", "InputSpec", "OutputKind", "OutputSpec", "SymIntArgument", "TensorArgument"]
+__all__ = [
+    "ConstantArgument",
+    "ExportGraphSignature",
+    "InputKind",
+    "InputSpec",
+    "OutputKind",
+    "OutputSpec",
+    "SymIntArgument",
+    "TensorArgument",
+]
 
 
 @dataclass
@@ -108,7 +117,9 @@ class ExportGraphSignature:
 
     @property
     def non_persistent_buffers(self) -> tuple[str, ...]:
-        return tuple(s.target for s in self.input_specs if s.kind is InputKind.BUFFER and s.persistent is False and s.target is not None)
+        return tuple(
+            s.target for s in self.input_specs if s.kind is InputKind.BUFFER and s.persistent is False and s.target is not None
+        )
 
     @property
     def lifted_tensor_constants(self) -> tuple[str, ...]:
@@ -117,13 +128,17 @@ class ExportGraphSignature:
     @property
     def user_inputs(self) -> tuple[Any, ...]:
         return tuple(
-            s.arg.value if isinstance(s.arg, ConstantArgument) else s.arg.name for s in self.input_specs if s.kind is InputKind.USER_INPUT
+            s.arg.value if isinstance(s.arg, ConstantArgument) else s.arg.name
+            for s in self.input_specs
+            if s.kind is InputKind.USER_INPUT
         )
 
     @property
     def user_outputs(self) -> tuple[Any, ...]:
         return tuple(
-            s.arg.value if isinstance(s.arg, ConstantArgument) else s.arg.name for s in self.output_specs if s.kind is OutputKind.USER_OUTPUT
+            s.arg.value if isinstance(s.arg, ConstantArgument) else s.arg.name
+            for s in self.output_specs
+            if s.kind is OutputKind.USER_OUTPUT
         )
 
     @property

@@ -1,8 +1,8 @@
 """Arguments whose values nobody knows.
 
-They are nodes of an op of their own, which refuses to be run. So whatever would look at a value while a model runs is refused by name, and
-what has been recorded holds for all values. In the end these nodes get the values of the example, and what was recorded is pending as
-it would be after any other call.
+They are nodes of an op of their own, which refuses to be run. So whatever would look at a value while a model runs is refused by
+name, and what has been recorded holds for all values. In the end these nodes get the values of the example, and what was recorded
+is pending as it would be after any other call.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def names_of_arguments(model: Callable, args: tuple, kwargs: dict[str, Any]) -> 
 
 @contextmanager
 def unknown_values(values: dict[int, np.ndarray], names: list[str]) -> Iterator[dict[int, Node]]:
-    """Nodes whose values nobody knows as long as this lasts; then they have ``values``. What is called meanwhile is recorded, and no more."""
+    """Nodes whose values nobody knows as long as this lasts; then they have ``values``. What is called meanwhile is recorded, and
+    no more."""
     run_pending()
     flight.land()
     eager, config.eager, config.values_unknown = config.eager, False, True

@@ -210,7 +210,10 @@ class Tracer(TracerBase):
     """
 
     def __init__(
-        self, autowrap_modules: tuple[ModuleType, ...] = (math,), autowrap_functions: tuple[Callable, ...] = (), param_shapes_constant: bool = False
+        self,
+        autowrap_modules: tuple[ModuleType, ...] = (math,),
+        autowrap_functions: tuple[Callable, ...] = (),
+        param_shapes_constant: bool = False,
     ) -> None:
         super().__init__()
         self._leaf_functions = [f for m in autowrap_modules for n, f in vars(m).items() if not n.startswith("_") and callable(f)]
@@ -348,7 +351,9 @@ class Tracer(TracerBase):
 
             return nests.tree_map(replace, concrete_args[name])
         annotation = getattr_static(fn_for_analysis, "__annotations__").get(key)
-        return self.create_proxy("placeholder", name, default, {}, type_expr=annotation if not isinstance(annotation, str) else None)
+        return self.create_proxy(
+            "placeholder", name, default, {}, type_expr=annotation if not isinstance(annotation, str) else None
+        )
 
     def _check_given(self, name: str, out: Proxy, value: Any) -> None:
         """Records a check that the caller gives the value again with which an argument was traced, where values can be compared."""
@@ -364,7 +369,9 @@ class Tracer(TracerBase):
                 stacklevel=2,
             )
 
-    def create_args_for_root(self, root_fn: Callable, is_module: bool, concrete_args: dict[str, Any] | tuple | None = None) -> tuple:
+    def create_args_for_root(
+        self, root_fn: Callable, is_module: bool, concrete_args: dict[str, Any] | tuple | None = None
+    ) -> tuple:
         """The function to call, and the proxies to call it with: one for each argument that ``concrete_args`` does not give."""
         analysed = inspect.unwrap(root_fn)
         code = analysed.__code__
@@ -381,7 +388,9 @@ class Tracer(TracerBase):
         sig = inspect.signature(analysed)
         if isinstance(concrete_args, tuple):
             if len(concrete_args) != total - skip:
-                raise RuntimeError(f"concrete_args must have the same number of elements as the function has arguments: expected {total - skip}, got {len(concrete_args)}")
+                raise RuntimeError(
+                    f"concrete_args must have the same number of elements as the function has arguments: expected {total - skip}, got {len(concrete_args)}"
+                )
             concrete_args = dict(zip(code.co_varnames[skip:total], concrete_args, strict=True))
         names_of_args = [next(names) for _ in range(skip, total)]
         args += [self._proxy_placeholder(name, concrete_args, sig, analysed) for name in names_of_args]
@@ -393,7 +402,9 @@ class Tracer(TracerBase):
             root_fn = _without_stars(analysed, len(args))
         structure = nests.tree_structure(list(args[skip:]))
         if not all(child.is_leaf() for child in structure.children_specs):
-            self.graph._codegen = _PyTreeCodeGen(_PyTreeInfo(["self", *names_of_args] if is_module else names_of_args, structure, None))
+            self.graph._codegen = _PyTreeCodeGen(
+                _PyTreeInfo(["self", *names_of_args] if is_module else names_of_args, structure, None)
+            )
         return root_fn, args
 
     # --- tracing ----------------------------------------------------------------------------------------------
@@ -473,7 +484,6 @@ def _annotation_of_result(fn: Any) -> Any:
     return None if isinstance(found, str) else found
 
 
-
 def _assert_is_none(value: Any, message: str) -> None:
     """Refuses a value of an argument that was traced without one."""
     assert value is None, message
@@ -530,5 +540,3 @@ def symbolic_trace(root: Module | Callable, concrete_args: dict[str, Any] | tupl
     graph = tracer.trace(root, concrete_args)  # type: ignore[arg-type]
     name = type(root).__name__ if isinstance(root, Module) else getattr(root, "__name__", type(root).__name__)
     return GraphModule(tracer.root, graph, name)
-
-

@@ -252,7 +252,11 @@ class _Writer:
         origin = getattr(kind, "__origin__", None)
         if origin is not None:
             name = getattr(kind, "_name", None)
-            base = self.name_of(f"typing.{name}", getattr(__import__("typing"), name)) if name and hasattr(__import__("typing"), name) else self.type_text(origin)
+            base = (
+                self.name_of(f"typing.{name}", getattr(__import__("typing"), name))
+                if name and hasattr(__import__("typing"), name)
+                else self.type_text(origin)
+            )
             return f"{base}[{', '.join(self.type_text(a) for a in kind.__args__)}]"
         if isinstance(kind, type) and kind.__module__ != "builtins":
             return self.name_of(text, kind)
@@ -282,7 +286,7 @@ class _Writer:
         if text.startswith("torch."):
             self.globals["torch"] = flambeau
         elif isinstance(arg, device):
-            return f"{self.name_of('torch.device', device)}{text[len('device'):]}"
+            return f"{self.name_of('torch.device', device)}{text[len('device') :]}"
         elif text.startswith("<") or isinstance(arg, ModuleType):
             return self.name_of(f"{_own_name(type(arg).__module__)}.{type(arg).__name__}_value", arg)
         return text

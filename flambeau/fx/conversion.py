@@ -13,7 +13,13 @@ from flambeau.jit.operators import find_operator
 
 __all__ = ["graph_of"]
 
-_BINARY: dict[type, Callable] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod}
+_BINARY: dict[type, Callable] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
 _VALUES = {"ops.flambeau.dtype", "ops.flambeau.format", "ops.flambeau.device", "ops.flambeau.slice"}
 """Calls that make settings, not values of the program."""
 

@@ -72,7 +72,9 @@ class Graph:
     Source: https://docs.pytorch.org/docs/stable/fx.html#torch.fx.Graph
     """
 
-    def __init__(self, owning_module: Any = None, tracer_cls: type | None = None, tracer_extras: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, owning_module: Any = None, tracer_cls: type | None = None, tracer_extras: dict[str, Any] | None = None
+    ) -> None:
         self._root = Node(self, "", "root", "", (), {})
         self._insert: Callable[[Node], None] = self._root.prepend
         self._len = 0
@@ -109,7 +111,13 @@ class Graph:
     # --- making nodes -----------------------------------------------------------------------------------------
 
     def create_node(
-        self, op: str, target: Any, args: tuple | None = None, kwargs: dict | None = None, name: str | None = None, type_expr: Any = None
+        self,
+        op: str,
+        target: Any,
+        args: tuple | None = None,
+        kwargs: dict | None = None,
+        name: str | None = None,
+        type_expr: Any = None,
     ) -> Node:
         """Makes a node and puts it where nodes are inserted: at the end, unless inside of :meth:`inserting_before` or its like."""
         args, kwargs = () if args is None else args, {} if kwargs is None else kwargs
@@ -126,7 +134,14 @@ class Graph:
 
     def _target_to_str(self, target: Any) -> str:
         name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
-        if isinstance(target, str) and name.startswith("__") and name.endswith("__") or not isinstance(target, str) and name.startswith("__") and name.endswith("__"):
+        if (
+            isinstance(target, str)
+            and name.startswith("__")
+            and name.endswith("__")
+            or not isinstance(target, str)
+            and name.startswith("__")
+            and name.endswith("__")
+        ):
             name = name[2:-2]
         return _snake_case(name)
 
@@ -147,7 +162,12 @@ class Graph:
         return self.create_node("call_method", method_name, args, kwargs, type_expr=type_expr)
 
     def call_function(
-        self, the_function: Callable, args: tuple | None = None, kwargs: dict | None = None, type_expr: Any = None, name: str | None = None
+        self,
+        the_function: Callable,
+        args: tuple | None = None,
+        kwargs: dict | None = None,
+        type_expr: Any = None,
+        name: str | None = None,
     ) -> Node:
         """A call of a function."""
         return self.create_node("call_function", the_function, args, kwargs, name=name, type_expr=type_expr)
@@ -227,7 +247,9 @@ class Graph:
     def erase_node(self, to_erase: Node) -> None:
         """Takes a node out of the graph; ``RuntimeError`` where another uses it."""
         if to_erase.users:
-            raise RuntimeError(f"Tried to erase Node {to_erase} but it still had {len(to_erase.users)} users in the graph: {to_erase.users}!")
+            raise RuntimeError(
+                f"Tried to erase Node {to_erase} but it still had {len(to_erase.users)} users in the graph: {to_erase.users}!"
+            )
         if to_erase.graph is not self:
             raise RuntimeError(f"Attempting to remove {to_erase} from wrong graph!")
         if to_erase._erased:
@@ -320,7 +342,9 @@ class Graph:
         try:
             from tabulate import tabulate
         except ImportError:
-            print("`print_tabular` relies on the library `tabulate`, which could not be found on this machine. Run `pip install tabulate` to install the library.")
+            print(
+                "`print_tabular` relies on the library `tabulate`, which could not be found on this machine. Run `pip install tabulate` to install the library."
+            )
             raise
         rows = [[n.op, n.name, n.target, n.args, n.kwargs] for n in self.nodes]
         print(tabulate(rows, headers=["opcode", "name", "target", "args", "kwargs"]))
@@ -335,9 +359,13 @@ class Graph:
                 raise RuntimeError(f"Node '{node}' does not belong to this Graph!")
             for used in node._input_nodes:
                 if used.graph is not self:
-                    raise RuntimeError(f"Argument '{used}' of Node '{node}' does not belong to this Graph, but was used as an argument! If you are copying nodes from another graph, make sure to use ``arg_transform`` on node_copy() to remap values\n{self}")
+                    raise RuntimeError(
+                        f"Argument '{used}' of Node '{node}' does not belong to this Graph, but was used as an argument! If you are copying nodes from another graph, make sure to use ``arg_transform`` on node_copy() to remap values\n{self}"
+                    )
                 if used not in seen:
-                    raise RuntimeError(f"Argument '{used}' of Node '{node}' was used before it has been defined! Please check that Nodes in the graph are topologically ordered\n{self}")
+                    raise RuntimeError(
+                        f"Argument '{used}' of Node '{node}' was used before it has been defined! Please check that Nodes in the graph are topologically ordered\n{self}"
+                    )
             seen.add(node)
             if node.name in names:
                 raise RuntimeError(f"Node redefined name {node.name}!")
@@ -350,7 +378,9 @@ class Graph:
             place = self.owning_module
             for part in node.target.split("."):
                 if not hasattr(place, part):
-                    raise RuntimeError(f"Node {node} target {node.target} references nonexistent attribute {part} of {type(place).__name__}")
+                    raise RuntimeError(
+                        f"Node {node} target {node.target} references nonexistent attribute {part} of {type(place).__name__}"
+                    )
                 place = getattr(place, part)
             if node.op == "call_module" and not callable(place):
                 raise RuntimeError(f"Node {node} target {node.target} does not reference an nn.Module")

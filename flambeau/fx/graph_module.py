@@ -160,7 +160,9 @@ class GraphModule(Module):
         self._code, self._lineno_map = made.src, made._lineno_map
         cls: Any = type(self)
         cls.forward = _forward_from_src(made.src, made.globals)
-        if "_graph_call" not in cls.__dict__ and "__call__" not in {n for c in cls.__mro__[1:] if c is not GraphModule and issubclass(c, GraphModule) for n in c.__dict__}:
+        if "_graph_call" not in cls.__dict__ and "__call__" not in {
+            n for c in cls.__mro__[1:] if c is not GraphModule and issubclass(c, GraphModule) for n in c.__dict__
+        }:
             cls._graph_call = True
             cls.__call__ = _call_with_lines
         return made
@@ -203,7 +205,10 @@ class GraphModule(Module):
                 parts = node.target.split(".")
                 used.update(".".join(parts[:i]) for i in range(1, len(parts) + 1))
                 if node.op == "call_module":
-                    used.update(f"{node.target}.{name}" if name else node.target for name, _ in self.get_submodule(node.target).named_modules())
+                    used.update(
+                        f"{node.target}.{name}" if name else node.target
+                        for name, _ in self.get_submodule(node.target).named_modules()
+                    )
         for name in [name for name, _ in self.named_modules()]:
             if name and name not in used:
                 self.delete_submodule(name)
@@ -233,7 +238,7 @@ class GraphModule(Module):
         self._deepcopy_init()(made, parts, copy.deepcopy(self._graph, memo))
         for name, value in parts.__dict__.items():
             if name in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
-                for key, inner in (value.items() if isinstance(value, dict) else ()):
+                for key, inner in value.items() if isinstance(value, dict) else ():
                     made.__dict__[name].setdefault(key, inner)
             else:
                 made.__dict__[name] = value
@@ -253,7 +258,9 @@ class GraphModule(Module):
     def print_readable(self, print_output: bool = True, *args: Any, **settings: Any) -> str:
         """The code as a class, with the graph modules inside of it; printed too unless ``print_output`` is False."""
         code = self._graph.python_code("self", verbose=True).src.strip("\n").rstrip()
-        text = f"class {type(self).__name__}(torch.nn.Module):\n" + "\n".join("    " + line if line else "" for line in code.splitlines())
+        text = f"class {type(self).__name__}(torch.nn.Module):\n" + "\n".join(
+            "    " + line if line else "" for line in code.splitlines()
+        )
         for name, child in self.named_children():
             if isinstance(child, GraphModule):
                 inner = child.print_readable(print_output=False).replace(f"class {type(child).__name__}(", f"class {name}(", 1)
@@ -305,7 +312,10 @@ def _call_with_lines(self: GraphModule, *args: Any, **kwargs: Any) -> Any:
             lines = self._code.splitlines()
             at = last.lineno - 1
             text = "\n".join([*lines[max(0, at - 2) : at + 1], "~" * 60 + " <--- HERE", *lines[at + 1 : at + 3]])
-            print(f"Call using an FX-traced Module, line {last.lineno} of the traced Module's generated forward function:\n{text}", file=sys.stderr)
+            print(
+                f"Call using an FX-traced Module, line {last.lineno} of the traced Module's generated forward function:\n{text}",
+                file=sys.stderr,
+            )
         raise
 
 
@@ -330,5 +340,3 @@ def reduce_graph_module(body: dict[str, Any], src: str, imports: dict[str, Any])
         if key not in made.__dict__:
             made.__dict__[key] = value
     return made
-
-

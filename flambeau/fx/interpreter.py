@@ -217,5 +217,3 @@ class Transformer(Interpreter):
             new.meta = dict(old.meta)
             new.type = old.type
         return GraphModule(self.module, self.new_graph)
-
-

@@ -107,9 +107,13 @@ class Node:
         if op not in OPS:
             raise AssertionError(f"{op!r} is no op of a node; ops are {', '.join(OPS)}")
         if op == "call_function" and not callable(target):
-            raise ValueError(f"Node [graph = {graph}, name = '{name}'] target {target} has type {type(target)} but a Callable is expected")
+            raise ValueError(
+                f"Node [graph = {graph}, name = '{name}'] target {target} has type {type(target)} but a Callable is expected"
+            )
         if op not in ("call_function", "root") and not isinstance(target, str):
-            raise ValueError(f"Node [graph = {graph}, name = '{name}'] target {target} has type {type(target)} but a str is expected")
+            raise ValueError(
+                f"Node [graph = {graph}, name = '{name}'] target {target} has type {type(target)} but a str is expected"
+            )
         self.graph, self.name, self.op, self.target, self.type = graph, name, op, target, return_type
         self._input_nodes: dict[Node, None] = {}
         self.users: dict[Node, None] = {}
@@ -234,7 +238,9 @@ class Node:
         """Lets the nodes that use this one use ``replace_with``; returns them. ``delete_user_cb`` says for which users."""
         if propagate_meta:
             if replace_with.meta:
-                raise AssertionError("Called node.replace_all_uses_with(replace_with, propagate_meta=True), but replace_with already has .meta keys")
+                raise AssertionError(
+                    "Called node.replace_all_uses_with(replace_with, propagate_meta=True), but replace_with already has .meta keys"
+                )
             replace_with.meta = dict(self.meta)
         changed = []
         for user in list(self.users):
@@ -248,7 +254,11 @@ class Node:
         if self.op in ("placeholder", "output"):
             return True
         if self.op == "call_function":
-            return self.target in _side_effectful or getattr(self.target, "__name__", "").endswith("_") and not getattr(self.target, "__name__", "").endswith("__")
+            return (
+                self.target in _side_effectful
+                or getattr(self.target, "__name__", "").endswith("_")
+                and not getattr(self.target, "__name__", "").endswith("__")
+            )
         if self.op == "call_module":
             if self.graph.owning_module is None:
                 raise AssertionError("self.graph.owning_module not set for purity check")
@@ -259,7 +269,8 @@ class Node:
     def normalized_arguments(
         self, root: Any, arg_types: Any = None, kwarg_types: Any = None, normalize_to_only_use_kwargs: bool = False
     ) -> Any:
-        """The arguments by the names that the called function or module gives them: ``(args, kwargs)``; ``None`` where it does not say.
+        """The arguments by the names that the called function or module gives them: ``(args, kwargs)``; ``None`` where it does not
+        say.
 
         With ``normalize_to_only_use_kwargs`` all of them by name.
         """
@@ -305,7 +316,11 @@ class Node:
         return _get_qualified_name(target)
 
     def format_node(
-        self, placeholder_names: list[str] | None = None, maybe_return_typename: list[str] | None = None, *, include_tensor_metadata: bool = False
+        self,
+        placeholder_names: list[str] | None = None,
+        maybe_return_typename: list[str] | None = None,
+        *,
+        include_tensor_metadata: bool = False,
     ) -> str | None:
         """The text of the node in that of a graph; names of arguments go into ``placeholder_names`` where that is given."""
         if self.op == "placeholder":
@@ -318,7 +333,9 @@ class Node:
             return f"%{self.name} : {text}[num_users={len(self.users)}] = {self.op}[target={self.target}]{default}"
         text = f"{_type_repr(self.type)} " if self.type else ""
         if self.op == "get_attr":
-            return f"%{self.name} : {text}[num_users={len(self.users)}] = {self.op}[target={self._pretty_print_target(self.target)}]"
+            return (
+                f"%{self.name} : {text}[num_users={len(self.users)}] = {self.op}[target={self._pretty_print_target(self.target)}]"
+            )
         if self.op == "output":
             if self.type and maybe_return_typename:
                 maybe_return_typename[0] = f" -> {_type_repr(self.type)}"

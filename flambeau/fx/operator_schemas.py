@@ -22,11 +22,18 @@ def _normalized(target: Callable, args: tuple, kwargs: dict | None, by_name: boo
     if by_name:
         return ArgsKwargsPair((), dict(bound.arguments))
     names = list(bound.arguments)
-    return ArgsKwargsPair(tuple(bound.arguments[n] for n in names[: len(args)]), {n: bound.arguments[n] for n in names[len(args) :]})
+    return ArgsKwargsPair(
+        tuple(bound.arguments[n] for n in names[: len(args)]), {n: bound.arguments[n] for n in names[len(args) :]}
+    )
 
 
 def normalize_function(
-    target: Callable, args: tuple, kwargs: dict[str, Any] | None = None, arg_types: Any = None, kwarg_types: Any = None, normalize_to_only_use_kwargs: bool = False
+    target: Callable,
+    args: tuple,
+    kwargs: dict[str, Any] | None = None,
+    arg_types: Any = None,
+    kwarg_types: Any = None,
+    normalize_to_only_use_kwargs: bool = False,
 ) -> ArgsKwargsPair | None:
     """The arguments of a call of a function, with those by name that have one; ``None`` where it does not say what it takes.
 
@@ -38,6 +45,8 @@ def normalize_function(
     return _normalized(target, args, kwargs, normalize_to_only_use_kwargs)
 
 
-def normalize_module(root: Module, target: str, args: tuple, kwargs: dict[str, Any] | None = None, normalize_to_only_use_kwargs: bool = False) -> ArgsKwargsPair | None:
+def normalize_module(
+    root: Module, target: str, args: tuple, kwargs: dict[str, Any] | None = None, normalize_to_only_use_kwargs: bool = False
+) -> ArgsKwargsPair | None:
     """The arguments of a call of a submodule, with those by name that have one."""
     return _normalized(root.get_submodule(target).forward, args, kwargs, normalize_to_only_use_kwargs)

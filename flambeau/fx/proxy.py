@@ -22,9 +22,33 @@ from flambeau.tensor import Tensor
 from flambeau.tensor.interception import Presence
 from flambeau.tensor.overriding import is_method
 
-__all__ = ["Attribute", "GraphAppendingTracer", "ParameterProxy", "Proxy", "Scope", "ScopeContextManager", "TraceError", "TracerBase"]
+__all__ = [
+    "Attribute",
+    "GraphAppendingTracer",
+    "ParameterProxy",
+    "Proxy",
+    "Scope",
+    "ScopeContextManager",
+    "TraceError",
+    "TracerBase",
+]
 
-base_types = (str, int, float, bool, complex, dtype, device, formats.memory_format, formats.layout, Size, type(None), type(...), range, enum.Enum)
+base_types = (
+    str,
+    int,
+    float,
+    bool,
+    complex,
+    dtype,
+    device,
+    formats.memory_format,
+    formats.layout,
+    Size,
+    type(None),
+    type(...),
+    range,
+    enum.Enum,
+)
 
 
 class TraceError(ValueError):
@@ -98,7 +122,8 @@ class TracerBase:
         return proxy
 
     def create_arg(self, a: Any) -> Any:
-        """A value as an argument of nodes: nodes for proxies, and nests of such. ``NotImplementedError`` for what has no place in code."""
+        """A value as an argument of nodes: nodes for proxies, and nests of such. ``NotImplementedError`` for what has no place in
+        code."""
         if isinstance(a, Proxy):
             return a.node
         if hasattr(a, "__fx_create_arg__"):
@@ -346,7 +371,16 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     **_REFLECTED, "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "gt": operator.gt, "le": operator.le, "ge": operator.ge,
     "pos": operator.pos, "neg": operator.neg, "invert": operator.invert, "getitem": operator.getitem, "setitem": operator.setitem,
 }  # fmt: skip
-_NAMES_OF_METHODS = {"truediv": "div", "floordiv": "floor_divide", "mod": "remainder", "and": "__and__", "or": "__or__", "xor": "__xor__", "lshift": "__lshift__", "rshift": "__rshift__"}
+_NAMES_OF_METHODS = {
+    "truediv": "div",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "and": "__and__",
+    "or": "__or__",
+    "xor": "__xor__",
+    "lshift": "__lshift__",
+    "rshift": "__rshift__",
+}
 
 
 def _forwards(function: Callable) -> Callable:

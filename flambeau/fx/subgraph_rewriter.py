@@ -68,7 +68,9 @@ def _replace(
     replacement_callback: Callable | None = None,
 ) -> list[ReplacedPatterns]:  # fmt: skip
     wanted, graph = _graph_of(pattern), gm.graph
-    matches = SubgraphMatcher(wanted, match_output=False, match_placeholder=False, remove_overlapping_matches=True, ignore_literals=ignore_literals).match(graph)
+    matches = SubgraphMatcher(
+        wanted, match_output=False, match_placeholder=False, remove_overlapping_matches=True, ignore_literals=ignore_literals
+    ).match(graph)
     matches = [m for m in matches if all(f(m, graph, wanted) for f in match_filters or [])]
     ready = _graph_of(replacement) if replacement_callback is None else None
     replaced: list[ReplacedPatterns] = []
@@ -117,7 +119,9 @@ def _take_over(gm: GraphModule, replacement: Module) -> None:
             try:
                 _reach(replacement, node.target)
             except AttributeError:
-                raise RuntimeError(f'Attempted to create a "{node.op}" node during subgraph rewriting with target {node.target}, but the referenced attribute does not exist') from None
+                raise RuntimeError(
+                    f'Attempted to create a "{node.op}" node during subgraph rewriting with target {node.target}, but the referenced attribute does not exist'
+                ) from None
             _copy_attr(replacement, gm, node.target)
     gm.graph.lint()
 
@@ -126,5 +130,3 @@ def _reach(module: Any, target: str) -> Any:
     for part in target.split("."):
         module = getattr(module, part)
     return module
-
-

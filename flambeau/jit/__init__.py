@@ -39,7 +39,6 @@ class TracerWarning(Warning):
         """Has warnings from PyTorch's own files passed over; there are none here."""
 
 
-
 def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None = None, _restore_shapes: bool = False) -> Any:
     """Reads an archive of ``torch.jit.save``, flambeau's or PyTorch's, from a path or an open binary file.
 
@@ -117,11 +116,11 @@ class _ScriptedModule(ScriptModule):
 def _scripted(module: Module) -> Module:
     """The module, with the same state, of a class that can be saved."""
     cls = type(module)
-    made: Any = object.__new__(type(cls.__name__, (_ScriptedModule, cls), {"_original_class": cls, "__module__": cls.__module__, "__doc__": cls.__doc__}))
+    made: Any = object.__new__(
+        type(cls.__name__, (_ScriptedModule, cls), {"_original_class": cls, "__module__": cls.__module__, "__doc__": cls.__doc__})
+    )
     made.__dict__.update(module.__dict__)
     return made
-
-
 
 
 def trace(
@@ -196,7 +195,15 @@ def _traced(func: Any, root: Any, calls: dict, check_trace: bool, check_inputs: 
     return result
 
 
-def trace_module(mod: Module, inputs: dict, optimize: Any = None, check_trace: bool = True, check_inputs: Any = None, check_tolerance: float = 1e-5, **settings: Any) -> Any:
+def trace_module(
+    mod: Module,
+    inputs: dict,
+    optimize: Any = None,
+    check_trace: bool = True,
+    check_inputs: Any = None,
+    check_tolerance: float = 1e-5,
+    **settings: Any,
+) -> Any:
     """As :func:`trace`, for methods of a module: ``inputs`` are example inputs by the names of methods."""
     calls: dict[str, tuple] = {}
     for name, given in inputs.items():
@@ -255,8 +262,7 @@ def freeze(mod: Module, preserved_attrs: Any = None, optimize_numerics: bool = T
     """
     if mod.training:
         raise RuntimeError(
-            "Freezing is currently only implemented for modules in eval mode. Please call .eval() on your module before "
-            "freezing."
+            "Freezing is currently only implemented for modules in eval mode. Please call .eval() on your module before freezing."
         )
     return deepcopy(mod).requires_grad_(False)
 
@@ -379,7 +385,9 @@ class CompilationUnit:
     """Refuses code as text: flambeau scripts what is Python."""
 
     def __init__(self, lang: str | None = None, _frames_up: int = 0) -> None:
-        raise NotImplementedError("torch.jit.CompilationUnit: flambeau does not compile text; define functions in Python and use torch.jit.script")
+        raise NotImplementedError(
+            "torch.jit.CompilationUnit: flambeau does not compile text; define functions in Python and use torch.jit.script"
+        )
 
 
 def __getattr__(name: str) -> Any:

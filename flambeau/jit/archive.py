@@ -137,7 +137,10 @@ class _Names(Vocabulary):
     def __init__(self, archive: _Archive) -> None:
         super().__init__(weights_only=True, size=archive.size)
         self.archive = archive
-        lists = {f"torch.jit._pickle.{name}": _same for name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")}
+        lists = {
+            f"torch.jit._pickle.{name}": _same
+            for name in ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
+        }
         lists["torch.jit._pickle.restore_type_tag"] = _first
         self.functions.update(lists)
         self.callable |= {_same, _first}
@@ -184,7 +187,9 @@ def _put(obj: Any, name: str, value: Any) -> None:
             obj._modules[name] = value
         elif isinstance(value, Tensor) or value is None and name in cls.__dict__.get("__parameters__", ()):
             if name in cls.__dict__.get("__parameters__", ()):
-                obj._parameters[name] = value if value is None or isinstance(value, Parameter) else Parameter(value.detach(), value.requires_grad)
+                obj._parameters[name] = (
+                    value if value is None or isinstance(value, Parameter) else Parameter(value.detach(), value.requires_grad)
+                )
             elif name in cls.__dict__.get("__buffers__", ()):
                 obj._buffers[name] = value
             else:
@@ -212,7 +217,9 @@ def read(file: IO[bytes], map_location: MapLocation = None, extra_files: dict[st
             if record in archive.reader:
                 extra_files[name] = archive.reader.read(record)
     if "constants.pkl" not in archive.reader:
-        raise RuntimeError("PytorchStreamReader failed locating file constants.pkl: file not found; the file is one of torch.save, not of torch.jit.save")
+        raise RuntimeError(
+            "PytorchStreamReader failed locating file constants.pkl: file not found; the file is one of torch.save, not of torch.jit.save"
+        )
     found = archive.unpickle("data")
     if "flambeau.json" in archive.reader:
         return _own(found, archive.constants)
@@ -225,7 +232,11 @@ def _share(module: RecursiveScriptModule) -> None:
     """Lets the list of a recurrent layer's weights be one of its parameters."""
     for inner in module.modules():
         names = inner.__dict__.get("_flat_weights_names")
-        if isinstance(inner.__dict__.get("_flat_weights"), list) and isinstance(names, list) and all(n in inner._parameters for n in names):
+        if (
+            isinstance(inner.__dict__.get("_flat_weights"), list)
+            and isinstance(names, list)
+            and all(n in inner._parameters for n in names)
+        ):
             inner.__dict__["_flat_weights"] = [inner._parameters[n] for n in names]
 
 
@@ -245,7 +256,9 @@ def _own(tree: Any, constants: list[Any]) -> Any:
 
 
 def _has_code(tree: Any) -> bool:
-    return any(inner is not None and (inner["code"] or inner["layer"] or _has_code(inner)) for inner in tree.get("modules", {}).values())
+    return any(
+        inner is not None and (inner["code"] or inner["layer"] or _has_code(inner)) for inner in tree.get("modules", {}).values()
+    )
 
 
 def _function_of(text: str) -> ast.FunctionDef:

@@ -106,7 +106,9 @@ class Function:
     def bind(self, args: tuple, kwargs: dict) -> Env:
         """The values of the arguments of a call."""
         if len(args) > len(self._names):
-            raise RuntimeError(f"{self.__name__}() expected at most {len(self._names)} argument(s) but received {len(args)} argument(s)")
+            raise RuntimeError(
+                f"{self.__name__}() expected at most {len(self._names)} argument(s) but received {len(args)} argument(s)"
+            )
         env = dict(zip(self._names, args))
         for name, value in kwargs.items():
             if name in env or name not in self._names and name not in self._only_names:
@@ -115,7 +117,9 @@ class Function:
         for i, name in enumerate(self._names):
             if name not in env:
                 if i < self._required:
-                    raise RuntimeError(f"{self.__name__}() is missing value for argument '{name}'. Declaration: {self.__name__}({', '.join(self._names)})")
+                    raise RuntimeError(
+                        f"{self.__name__}() is missing value for argument '{name}'. Declaration: {self.__name__}({', '.join(self._names)})"
+                    )
                 env[name] = self._defaults[i](env)
         for name, default in zip(self._only_names, self._only_defaults, strict=True):
             if name not in env:
@@ -257,7 +261,10 @@ class _Compiler:
         return fail
 
     def _With(self, s: ast.With) -> Callable[[Env], None]:
-        items = [(self.expression(i.context_expr), self.target(i.optional_vars) if i.optional_vars is not None else None) for i in s.items]
+        items = [
+            (self.expression(i.context_expr), self.target(i.optional_vars) if i.optional_vars is not None else None)
+            for i in s.items
+        ]
         body = self.block(s.body)
 
         def run(env: Env) -> None:
@@ -483,7 +490,6 @@ class _Compiler:
         if not kwargs:
             return lambda env: called(env)(*[a(env) for a in args])
         return lambda env: called(env)(*[a(env) for a in args], **{k: v(env) for k, v in kwargs})
-
 
     def _spread(self, e: ast.Call) -> Callable[[Env], Any]:
         """A call with ``*`` among its arguments."""

@@ -66,7 +66,9 @@ class TopLevelTracedModule(RecursiveScriptModule):
         return type(self).__name__ if type(self)._methods else self.original_name
 
 
-def made_of(module: Module, name: str, methods: dict[str, str], constants: list[Tensor], find: Any = lambda name: None) -> RecursiveScriptModule:
+def made_of(
+    module: Module, name: str, methods: dict[str, str], constants: list[Tensor], find: Any = lambda name: None
+) -> RecursiveScriptModule:
     """A module with the state of another one, shared with it, and methods of a text."""
     scope = Scope(constants, find)
     functions = {}

@@ -26,7 +26,12 @@ _DTYPES = [
 ]  # fmt: skip
 _NUMBERS = {name: i for i, name in enumerate(_DTYPES) if name}
 _BY_NAME = {d.name: d for d in dtypes.ALL}
-_FORMATS = {0: memory_format.contiguous_format, 1: memory_format.preserve_format, 2: memory_format.channels_last, 3: memory_format.channels_last_3d}
+_FORMATS = {
+    0: memory_format.contiguous_format,
+    1: memory_format.preserve_format,
+    2: memory_format.channels_last,
+    3: memory_format.channels_last_3d,
+}
 
 
 def dtype_of(number: Any) -> Any:
@@ -123,7 +128,15 @@ def _format(text: str, *args: Any) -> str:
 
 
 def _raise(message: Any = "", kind: str | None = None) -> None:
-    names = {"builtins.ValueError": ValueError, "builtins.RuntimeError": RuntimeError, "builtins.TypeError": TypeError, "builtins.IndexError": IndexError, "builtins.KeyError": KeyError, "builtins.NotImplementedError": NotImplementedError, "builtins.AssertionError": AssertionError}
+    names = {
+        "builtins.ValueError": ValueError,
+        "builtins.RuntimeError": RuntimeError,
+        "builtins.TypeError": TypeError,
+        "builtins.IndexError": IndexError,
+        "builtins.KeyError": KeyError,
+        "builtins.NotImplementedError": NotImplementedError,
+        "builtins.AssertionError": AssertionError,
+    }
     text = str(message)
     if kind is None and text.startswith("AssertionError"):
         raise AssertionError(text.partition(": ")[2])
@@ -151,7 +164,16 @@ def _number_to_tensor(x: Any) -> Tensor:
 
 
 def _convolution(
-    input: Tensor, weight: Tensor, bias: Any, stride: list, padding: list, dilation: list, transposed: bool, output_padding: list, groups: int, *more: Any
+    input: Tensor,
+    weight: Tensor,
+    bias: Any,
+    stride: list,
+    padding: list,
+    dilation: list,
+    transposed: bool,
+    output_padding: list,
+    groups: int,
+    *more: Any,
 ) -> Tensor:
     n = input.dim() - 2
     if transposed:
@@ -162,8 +184,12 @@ def _convolution(
 def _conv(n: int) -> Callable:
     function = getattr(F, f"conv{n}d")
 
-    def conv(input: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Tensor:
-        return function(input, weight, bias, _n(stride, n), padding if isinstance(padding, str) else _n(padding, n), _n(dilation, n), groups)
+    def conv(
+        input: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    ) -> Tensor:
+        return function(
+            input, weight, bias, _n(stride, n), padding if isinstance(padding, str) else _n(padding, n), _n(dilation, n), groups
+        )
 
     return conv
 
@@ -171,7 +197,16 @@ def _conv(n: int) -> Callable:
 def _conv_transpose(n: int) -> Callable:
     function = getattr(F, f"conv_transpose{n}d")
 
-    def conv(input: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, groups: int = 1, dilation: Any = 1) -> Tensor:
+    def conv(
+        input: Tensor,
+        weight: Tensor,
+        bias: Any = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Tensor:
         return function(input, weight, bias, _n(stride, n), _n(padding, n), _n(output_padding, n), groups, _n(dilation, n))
 
     return conv
@@ -268,7 +303,17 @@ def _softmax(name: str) -> Callable:
     return run
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, p: float = 0.0, causal: bool = False, *, scale: Any = None, enable_gqa: bool = False) -> Tensor:
+def _attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Any = None,
+    p: float = 0.0,
+    causal: bool = False,
+    *,
+    scale: Any = None,
+    enable_gqa: bool = False,
+) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, mask, p, causal, scale=scale, enable_gqa=enable_gqa)
 
 
@@ -304,7 +349,9 @@ def _item(x: Any) -> Any:
 
 
 def _like(name: str) -> Callable:
-    def run(x: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None, memory_format: Any = None) -> Tensor:
+    def run(
+        x: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None, memory_format: Any = None
+    ) -> Tensor:
         return getattr(flambeau, name)(x, dtype=dtype_of(dtype))
 
     return run
@@ -372,7 +419,15 @@ for _name, _key in {
     "smooth_l1_loss": "smooth_l1_loss", "huber_loss": "huber_loss", "soft_margin_loss": "soft_margin_loss",
 }.items():  # fmt: skip
     _TABLE[_name] = _loss(getattr(F, _key))
-for _name in ("binary_cross_entropy_with_logits", "kl_div", "cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss", "triplet_margin_loss", "ctc_loss"):
+for _name in (
+    "binary_cross_entropy_with_logits",
+    "kl_div",
+    "cosine_embedding_loss",
+    "hinge_embedding_loss",
+    "margin_ranking_loss",
+    "triplet_margin_loss",
+    "ctc_loss",
+):
     _TABLE[_name] = _mean_by_default(getattr(native, _name))
 
 _PRIM: dict[str, Callable] = {
@@ -392,7 +447,9 @@ def _tensor_operator(name: str) -> Callable:
             break
     else:
         base = name[:-1] if name.endswith("_") and not name.endswith("__") else None
-        if base is not None and any(f"{space}{base}" in registry and registry[f"{space}{base}"].inplace for space in ("", "Tensor.")):
+        if base is not None and any(
+            f"{space}{base}" in registry and registry[f"{space}{base}"].inplace for space in ("", "Tensor.")
+        ):
             function = getattr(Tensor, name)
         elif base is not None and f"nn.functional.{base}" in registry:
             function = partial(registry[f"nn.functional.{base}"].function, inplace=True)

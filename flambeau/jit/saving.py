@@ -26,7 +26,9 @@ def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
     elif isinstance(m, (RecursiveScriptModule, ScriptFunction)):
         data, constants = m._written or traced(m), m._constants
     else:
-        raise AttributeError(f"torch.jit.save: {type(m).__name__} is no ScriptModule or ScriptFunction; use torch.jit.trace or torch.jit.script first")
+        raise AttributeError(
+            f"torch.jit.save: {type(m).__name__} is no ScriptModule or ScriptFunction; use torch.jit.trace or torch.jit.script first"
+        )
     path = file_path(f)
     if path is None:
         _write(OnlyWritten(f), data, constants, _extra_files or {})  # type: ignore[arg-type]
@@ -37,10 +39,18 @@ def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
 
 def traced(m: Any) -> dict[str, Any]:
     """What is written of a trace."""
-    code = {name: method.source for name, method in m._methods.items()} if isinstance(m, RecursiveScriptModule) else {"forward": m.code}
+    code = (
+        {name: method.source for name, method in m._methods.items()}
+        if isinstance(m, RecursiveScriptModule)
+        else {"forward": m.code}
+    )
     if isinstance(m, RecursiveScriptModule) and m._full_name.startswith("__torch__."):
         raise RuntimeError("a module of an archive that PyTorch wrote is not written again: keep that file")
-    return tree_of(m, code) if isinstance(m, RecursiveScriptModule) else {"name": m.__name__, "code": code, "function": True, "functions": {}}
+    return (
+        tree_of(m, code)
+        if isinstance(m, RecursiveScriptModule)
+        else {"name": m.__name__, "code": code, "function": True, "functions": {}}
+    )
 
 
 def scripted(m: Any) -> dict[str, Any]:

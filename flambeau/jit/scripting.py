@@ -115,7 +115,11 @@ class _Names(ast.NodeTransformer):
         """What an expression of names of modules and their attributes is."""
         if isinstance(e, ast.Name):
             value = _NOTHING if e.id in self.local else self.known.get(e.id, _NOTHING)
-            return value if isinstance(value, ModuleType) or value is flambeau or not isinstance(value, (int, float, str)) else _NOTHING
+            return (
+                value
+                if isinstance(value, ModuleType) or value is flambeau or not isinstance(value, (int, float, str))
+                else _NOTHING
+            )
         if isinstance(e, ast.Attribute):
             holder = self.static(e.value)
             if isinstance(holder, ModuleType) or isinstance(holder, type):
@@ -150,14 +154,21 @@ def methods_of(module: Module, script: Script) -> dict[str, str]:
     """The code of ``forward``, of exported methods, and of the methods that these call."""
     cls = type(module)
     found: dict[str, str] = {}
-    wanted = ["forward", *[name for name in dir(cls) if getattr(getattr(cls, name, None), "_torchscript_modifier", None) == "export"]]
+    wanted = [
+        "forward",
+        *[name for name in dir(cls) if getattr(getattr(cls, name, None), "_torchscript_modifier", None) == "export"],
+    ]
     while wanted:
         name = wanted.pop()
         function = getattr(cls, name, None)
         if name in found or not isinstance(function, FunctionType) or function.__module__.startswith("flambeau"):
             continue
         found[name] = script.code(function, name)
-        called = {n.attr for n in ast.walk(ast.parse(found[name])) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == _self_of(function)}
+        called = {
+            n.attr
+            for n in ast.walk(ast.parse(found[name]))
+            if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == _self_of(function)
+        }
         wanted += sorted(called)
     return found
 

@@ -1,8 +1,8 @@
 """``torch.jit.trace``: what a function or module calls for example inputs, as code of one straight line.
 
-The calls of ops are observed while the program runs (see ``dispatch.watch``), with the tensors that it computes. Sizes that it reads
-are numbers that know where they come from, so that the code serves other sizes. Tensors that no call has made are constants, as in
-PyTorch; parameters, buffers and what else the module holds are its attributes.
+The calls of ops are observed while the program runs (see ``dispatch.watch``), with the tensors that it computes. Sizes that it
+reads are numbers that know where they come from, so that the code serves other sizes. Tensors that no call has made are constants,
+as in PyTorch; parameters, buffers and what else the module holds are its attributes.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def _text_of_int(x: Any) -> str:
 
 for _name, _symbol in {"add": "+", "sub": "-", "mul": "*", "floordiv": "//", "mod": "%"}.items():
     _arithmetic(_name, _symbol)
+
 
 def text_of_path(path: str) -> str:
     """The code for what a module has at a path: ``getattr(self.layers, '0').weight``."""
@@ -266,7 +267,13 @@ class Trace:
 
 
 def record(
-    function: Callable, root: Module | None, args: tuple, kwargs: dict, name: str = "forward", names: list[str] | None = None, dynamic: bool = True
+    function: Callable,
+    root: Module | None,
+    args: tuple,
+    kwargs: dict,
+    name: str = "forward",
+    names: list[str] | None = None,
+    dynamic: bool = True,
 ) -> tuple[Trace | None, Any, str | None]:
     """Runs a function; what it called, what it returned, and, where it cannot be traced, why."""
     from flambeau.core import nests
@@ -307,7 +314,9 @@ def check(own: Any, theirs: Any, rtol: float = 1e-5, atol: float = 1e-5) -> None
     from flambeau.core import nests
 
     for a, b in zip(nests.tree_leaves(own), nests.tree_leaves(theirs)):
-        if isinstance(b, Tensor) and not (a.shape == b.shape and (a == b).all() or a.is_floating_point() and _close(a, b, rtol, atol)):
+        if isinstance(b, Tensor) and not (
+            a.shape == b.shape and (a == b).all() or a.is_floating_point() and _close(a, b, rtol, atol)
+        ):
             warnings.warn(
                 "Output nr 1. of the traced function does not match the corresponding output of the Python function. The program may draw "
                 "random numbers, or decide by values",

@@ -297,9 +297,7 @@ def impl_abstract(qualname: Any, func: Callable | None = None, *, lib: Library |
     return register_fake(qualname, func, lib=lib)
 
 
-def register_autograd(
-    op: Any, backward: Callable, /, *, setup_context: Callable | None = None, lib: Library | None = None
-) -> None:
+def register_autograd(op: Any, backward: Callable, /, *, setup_context: Callable | None = None, lib: Library | None = None) -> None:
     """Registers an operator's gradient.
 
     Args:
@@ -382,7 +380,9 @@ class _Kernel:
         self._kernel = kernel
 
     def call_boxed(self, keyset: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._kernel(keyset, *args, **kwargs) if getattr(self._kernel, "with_keyset", False) else self._kernel(*args, **kwargs)
+        return (
+            self._kernel(keyset, *args, **kwargs) if getattr(self._kernel, "with_keyset", False) else self._kernel(*args, **kwargs)
+        )
 
 
 def get_ctx() -> Any:
@@ -421,6 +421,6 @@ def triton_op(name: str, fn: Callable | None = None, /, *, mutates_args: Any, sc
 
 def wrap_triton(triton_kernel: Callable, /) -> Callable:
     """Refused: Triton's kernels are for GPUs."""
-    raise NotImplementedError("torch.library.wrap_triton: Triton's kernels are for GPUs; give the function a way without them for tensors on the CPU")
-
-
+    raise NotImplementedError(
+        "torch.library.wrap_triton: Triton's kernels are for GPUs; give the function a way without them for tensors on the CPU"
+    )

@@ -1,9 +1,9 @@
 """``torch.ops.aten``: PyTorch's own operators, by the records of flambeau's functions.
 
 ``aten.txt`` has PyTorch's schemas; they are parsed when they are first asked for. A call goes to the function of the
-same name, or to one of the few here, whose arguments or results differ from those of a function that programs call. Programs also ask for
-operators that they never call, to compare others with or to say what stands for them: so all are there, and what flambeau has
-no function for says so when it is called.
+same name, or to one of the few here, whose arguments or results differ from those of a function that programs call. Programs also
+ask for operators that they never call, to compare others with or to say what stands for them: so all are there, and what flambeau
+has no function for says so when it is called.
 
 Source: https://docs.pytorch.org/docs/stable/torch.compiler_ir.html
 """
@@ -28,7 +28,12 @@ from flambeau.ops.convolution import _convolution, _convolution_input, _convolut
 from flambeau.tensor import Tensor
 
 F: Any = functional
-_FORMATS = {memory_format.contiguous_format: 0, memory_format.preserve_format: 1, memory_format.channels_last: 2, memory_format.channels_last_3d: 3}
+_FORMATS = {
+    memory_format.contiguous_format: 0,
+    memory_format.preserve_format: 1,
+    memory_format.channels_last: 2,
+    memory_format.channels_last_3d: 3,
+}
 
 
 def _moments(x: Tensor, dims: list[int], eps: float) -> tuple[Tensor, Tensor]:
@@ -47,7 +52,9 @@ def _native_group_norm(x: Tensor, weight: Any, bias: Any, n: int, c: int, hw: in
     return F.group_norm(x, group, weight, bias, eps), mean.reshape(n, group), scale.reshape(n, group)
 
 
-def _native_batch_norm(x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float) -> tuple:
+def _native_batch_norm(
+    x: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float
+) -> tuple:
     if not training:
         return F.batch_norm(x, mean, var, weight, bias, False, momentum, eps), x.new_empty(0), x.new_empty(0)
     m, scale = _moments(x, [0, *range(2, x.dim())], eps)
@@ -250,7 +257,9 @@ for _name in ("_int_mm", "_weight_int8pack_mm", "_weight_int4pack_mm_for_cpu", "
 
 
 def _unknown(name: str) -> NotImplementedError:
-    return NotImplementedError(f"Could not run 'aten::{name}' with arguments from the 'CPU' backend: flambeau has no function for this operator")
+    return NotImplementedError(
+        f"Could not run 'aten::{name}' with arguments from the 'CPU' backend: flambeau has no function for this operator"
+    )
 
 
 def _function(name: str) -> Callable:

@@ -1,7 +1,7 @@
 """The operators of ``torch.ops.aten`` that are gradients of others, and those whose gradients need their table.
 
-What PyTorch's tape calls, and programs that write down what it does: ``threshold_backward``, ``native_layer_norm_backward``. Most are what the
-tape gives for the function that they belong to.
+What PyTorch's tape calls, and programs that write down what it does: ``threshold_backward``, ``native_layer_norm_backward``. Most
+are what the tape gives for the function that they belong to.
 """
 
 from __future__ import annotations
@@ -102,13 +102,17 @@ def _layer_norm(g: Tensor, x: Tensor, shape: list[int], mean: Tensor, scale: Ten
 def _group_norm(g: Tensor, x: Tensor, mean: Tensor, scale: Tensor, weight: Any, n: int, c: int, hw: int, group: int) -> tuple:
     parts = (n, group, c // group, hw)
     unit = (x.reshape(parts) - mean.reshape(n, group, 1, 1)) * scale.reshape(n, group, 1, 1)
-    of_input = _normalised(g.reshape(parts), x.reshape(parts), mean, scale, [2, 3], None if weight is None else weight.reshape(1, group, -1, 1))
+    of_input = _normalised(
+        g.reshape(parts), x.reshape(parts), mean, scale, [2, 3], None if weight is None else weight.reshape(1, group, -1, 1)
+    )
     of_weight = (g.reshape(parts) * unit).sum([0, 3]).reshape(c)
     return of_input.reshape(x.shape), of_weight.to(x.dtype), g.reshape(n, c, hw).sum([0, 2])
 
 
 @_asked
-def _batch_norm(g: Tensor, x: Tensor, weight: Any, running_mean: Any, running_var: Any, mean: Any, scale: Any, train: bool, eps: float) -> tuple:
+def _batch_norm(
+    g: Tensor, x: Tensor, weight: Any, running_mean: Any, running_var: Any, mean: Any, scale: Any, train: bool, eps: float
+) -> tuple:
     dims, shape = [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
     if not train:
         mean, scale = running_mean, (running_var + eps).rsqrt()

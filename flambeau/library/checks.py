@@ -133,5 +133,3 @@ def opcheck(
                 raise OpCheckError(f"opcheck(op, ...): {name} failed with {error}") from error
             results[name] = f"{type(error).__name__}: {error}"
     return results
-
-

@@ -13,7 +13,9 @@ class _Namespace(ModuleType):
 
     def __getattr__(self, name: str) -> NoReturn:
         space = self.__name__.rpartition(".")[2]
-        raise RuntimeError(f"Tried to instantiate class '{space}.{name}', but it does not exist! Ensure that it is registered via torch::class_")
+        raise RuntimeError(
+            f"Tried to instantiate class '{space}.{name}', but it does not exist! Ensure that it is registered via torch::class_"
+        )
 
 
 class _Classes(ModuleType):

@@ -29,7 +29,9 @@ def key_of_device(device_type: str) -> str:
         return "CompositeExplicitAutograd"
     names = {key.name.lower(): key.name for key in DispatchKey}
     if device_type not in ("cpu", "cuda", "xla", "mps", "ipu", "xpu", "hpu", "meta", "mtia", "privateuseone"):
-        raise RuntimeError(f"Expected one of cpu, cuda, ipu, xpu, hpu, xla, mps, meta, mtia, privateuseone device type: {device_type}")
+        raise RuntimeError(
+            f"Expected one of cpu, cuda, ipu, xpu, hpu, xla, mps, meta, mtia, privateuseone device type: {device_type}"
+        )
     return names.get(device_type, "PrivateUse1")
 
 
@@ -99,7 +101,9 @@ class CustomOpDef:
         parsed = parse_schema(f"{namespace}::{name}{schema}")
         if (previous := definitions.pop(self._qualname, None)) is not None:
             operators.forget(previous._opoverload)  # as where a notebook's cell runs again
-        self._opoverload = operators.define(parsed, tuple(tags) if isinstance(tags, (list, tuple)) else () if tags is None else (tags,))
+        self._opoverload = operators.define(
+            parsed, tuple(tags) if isinstance(tags, (list, tuple)) else () if tags is None else (tags,)
+        )
         self._fake: Callable | None = None
         self._opoverload.fake = self._call_fake
         self._opoverload.autograd = gradients.differentiable(self._opoverload, None, None)
@@ -129,7 +133,9 @@ class CustomOpDef:
 
     def register_kernel(self, device_types: str | Sequence[str] | None, fn: Callable | None = None, /) -> Callable:
         """Registers ``fn`` as what the operator does on these devices; a decorator, too."""
-        named: Sequence[str | None] = [device_types] if device_types is None or isinstance(device_types, str) else list(device_types)
+        named: Sequence[str | None] = (
+            [device_types] if device_types is None or isinstance(device_types, str) else list(device_types)
+        )
 
         def register(function: Callable) -> Callable:
             for device_type in named:

@@ -1,8 +1,8 @@
 """What ``__torch_dispatch__`` of classes of tensors is asked: each of ATen's operators that a call with such a tensor comes to.
 
-As in PyTorch the tape is above that: where gradients are asked for, a primitive's entry is made as for a tensor without values, and what
-the class returns gets its place. Backward passes then compute with what the class has returned, and so come here too. Operators are
-taken apart as for modes (:mod:`flambeau.library.dispatching`).
+As in PyTorch the tape is above that: where gradients are asked for, a primitive's entry is made as for a tensor without values,
+and what the class returns gets its place. Backward passes then compute with what the class has returned, and so come here too.
+Operators are taken apart as for modes (:mod:`flambeau.library.dispatching`).
 
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-native-api
 """
@@ -67,7 +67,9 @@ def _ask(overload: OpOverload, args: list, kwargs: dict[str, Any]) -> Any:
     finally:
         grad_mode.enabled, state.subclasses = before, subclasses
     asked = "\n".join(f"  - tensor subclass {cls}" for cls in classes)
-    raise TypeError(f"Multiple dispatch failed for 'torch._ops.{overload}'; all __torch_dispatch__ handlers returned NotImplemented:\n\n{asked}")
+    raise TypeError(
+        f"Multiple dispatch failed for 'torch._ops.{overload}'; all __torch_dispatch__ handlers returned NotImplemented:\n\n{asked}"
+    )
 
 
 def _named(overload: OpOverload, result: Any) -> Any:
@@ -162,7 +164,9 @@ def _placed(op: Any, args: tuple, kwargs: dict[str, Any], result: Any) -> Any:
             placed.append(r)
             continue
         if s._shape != r._shape:
-            raise RuntimeError(f"{op.name}: __torch_dispatch__ returned a tensor of shape {tuple(r._shape)}, where {tuple(s._shape)} is expected")
+            raise RuntimeError(
+                f"{op.name}: __torch_dispatch__ returned a tensor of shape {tuple(r._shape)}, where {tuple(s._shape)} is expected"
+            )
         if r._grad_fn is not None or r._requires_grad or any(r is t for t in given):
             r = r._alias()
             r._requires_grad = False

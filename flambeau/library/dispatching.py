@@ -1,9 +1,9 @@
 """``__torch_dispatch__`` of modes: who is told which of ATen's operators a program comes to, those of backward passes included.
 
-While a mode is on, an observer sees the calls of ops. What PyTorch has a kernel for goes to the innermost mode, as the overload that fits;
-what PyTorch makes of other operators is taken apart as there, or run, so that its own calls are seen. A call comes to modes above the tape,
-not below it: tensors are those of the program, and what a mode returns takes its place. Gradients are computed by flambeau's rules, so
-a backward pass comes to the operators of these.
+While a mode is on, an observer sees the calls of ops. What PyTorch has a kernel for goes to the innermost mode, as the overload
+that fits; what PyTorch makes of other operators is taken apart as there, or run, so that its own calls are seen. A call comes to
+modes above the tape, not below it: tensors are those of the program, and what a mode returns takes its place. Gradients are
+computed by flambeau's rules, so a backward pass comes to the operators of these.
 
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-all-torch-api-with-modes
 """
@@ -76,12 +76,16 @@ def _overloads(name: str, args: tuple) -> Iterator[OpOverload]:
     found = [] if packet is None else [o for o in packet._overloads.values() if not any(a.is_out for a in o._schema.arguments)]
     for overload in found:
         pairs = zip(overload._schema.positional, args, strict=False)
-        if name.rstrip("_") in _WITH_NUMBERS or all(a.type is not NumberOrTensor or isinstance(value, Tensor) or value is None for a, value in pairs):
+        if name.rstrip("_") in _WITH_NUMBERS or all(
+            a.type is not NumberOrTensor or isinstance(value, Tensor) or value is None for a, value in pairs
+        ):
             yield overload
     yield from found
 
 
-def overload_of(op: Op, args: tuple, kwargs: dict[str, Any], name: str | None = None) -> tuple[OpOverload, list, dict[str, Any]] | None:
+def overload_of(
+    op: Op, args: tuple, kwargs: dict[str, Any], name: str | None = None
+) -> tuple[OpOverload, list, dict[str, Any]] | None:
     """The overload for a call of ``op`` and its arguments; ``None`` where PyTorch has no such operator, or makes it of others."""
     name = name or _name_of(op)
     if name in _IMPLICIT or name in _RUN or name.startswith("_"):
@@ -92,7 +96,9 @@ def overload_of(op: Op, args: tuple, kwargs: dict[str, Any], name: str | None = 
         args = (*args[: code.co_argcount], tuple(rest[0]) if len(rest) == 1 and isinstance(rest[0], (tuple, list)) else rest)
     for overload in _overloads(name, args):
         names = tuple([a.name for a in overload._schema.arguments])
-        named = {("self" if k == "input" and "self" in names else k): v for k, v in respelled(names, kwargs).items() if v is not None}
+        named = {
+            ("self" if k == "input" and "self" in names else k): v for k, v in respelled(names, kwargs).items() if v is not None
+        }
         try:
             bound, settings = overload._schema.bind(args, named)
         except RuntimeError:
@@ -192,10 +198,14 @@ def _listed(value: Any, n: int) -> list[int]:
 
 
 def _convolved(n: int) -> Callable:
-    def conv(input: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    def conv(
+        input: Tensor, weight: Tensor, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    ) -> Any:
         if isinstance(padding, str) or input.dim() != n + 2:
             return NotImplemented
-        return A.convolution.default(input, weight, bias, _listed(stride, n), _listed(padding, n), _listed(dilation, n), False, [0] * n, groups)
+        return A.convolution.default(
+            input, weight, bias, _listed(stride, n), _listed(padding, n), _listed(dilation, n), False, [0] * n, groups
+        )
 
     return conv
 
@@ -248,8 +258,23 @@ def _cross_entropy(
 
 
 def _loss(name: str) -> Callable:
-    def loss(input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean", *rest: Any, **more: Any) -> Any:
-        if rest or more or size_average is not None or reduce is not None or reduction not in ("none", "mean", "sum") or input.shape != target.shape:
+    def loss(
+        input: Tensor,
+        target: Tensor,
+        size_average: Any = None,
+        reduce: Any = None,
+        reduction: str = "mean",
+        *rest: Any,
+        **more: Any,
+    ) -> Any:
+        if (
+            rest
+            or more
+            or size_average is not None
+            or reduce is not None
+            or reduction not in ("none", "mean", "sum")
+            or input.shape != target.shape
+        ):
             return NotImplemented
         return getattr(A, name).default(input, target, ("none", "mean", "sum").index(reduction))
 
@@ -273,7 +298,13 @@ def _embedding(
 
 def _adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Any:
     size = _listed(output_size, 2)
-    return NotImplemented if None in size else A.mean.dim(input, [-1, -2], True) if size == [1, 1] else A._adaptive_avg_pool2d.default(input, size)
+    return (
+        NotImplemented
+        if None in size
+        else A.mean.dim(input, [-1, -2], True)
+        if size == [1, 1]
+        else A._adaptive_avg_pool2d.default(input, size)
+    )
 
 
 def _max_pool2d(

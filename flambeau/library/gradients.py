@@ -130,12 +130,12 @@ def differentiable(op: OpOverload, backward: Callable | None, setup_context: Cal
 
     def this(args: list, kwargs: dict[str, Any]) -> Any:
         flat, sizes = _flat(args, lists)
-        if dispatch.apply_batched is None and not (grad_mode.enabled and any(isinstance(a, Tensor) and a.requires_grad for a in flat)):
+        if dispatch.apply_batched is None and not (
+            grad_mode.enabled and any(isinstance(a, Tensor) and a.requires_grad for a in flat)
+        ):
             with AutoDispatchBelowAutograd():
                 return op.below_autograd(args, kwargs)
         call = _Call(sizes, kwargs)
         return _together(function.apply(*flat, call), call)
 
     return this
-
-

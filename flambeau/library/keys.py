@@ -34,7 +34,9 @@ class DispatchKeySet:
     """
 
     def __init__(self, *keys: Any) -> None:
-        self._keys: frozenset = frozenset(k for key in keys for k in (key if isinstance(key, (DispatchKeySet, frozenset)) else (key,)))
+        self._keys: frozenset = frozenset(
+            k for key in keys for k in (key if isinstance(key, (DispatchKeySet, frozenset)) else (key,))
+        )
 
     def has(self, key: Any) -> bool:
         return key in self._keys

@@ -64,7 +64,9 @@ class OpOverload:
         self.autograd: Any = None  # the user's Function that register_autograd makes, see flambeau/library/gradients.py
         self.fake: Callable | None = None
         self.vmap: Callable | None = None
-        self.rules: dict[type, Callable] = {}  # by the class of a mode, or of tensors, what is called in place of its __torch_dispatch__
+        self.rules: dict[
+            type, Callable
+        ] = {}  # by the class of a mode, or of tensors, what is called in place of its __torch_dispatch__
 
     @property
     def namespace(self) -> str:
@@ -105,7 +107,9 @@ class OpOverload:
     def py_impl(self, key: Any) -> Callable:
         """A decorator: the kernel of a call with the dispatch key ``key``. Modes and classes of tensors are refused."""
         if not isinstance(key, DispatchKey):
-            raise NotImplementedError(f"py_impl: {key} is no dispatch key; what a mode or a class of tensors does is said by torch.library.register_torch_dispatch")
+            raise NotImplementedError(
+                f"py_impl: {key} is no dispatch key; what a mode or a class of tensors does is said by torch.library.register_torch_dispatch"
+            )
 
         def register(function: Callable) -> Callable:
             self.kernels[key.name] = function
@@ -207,7 +211,8 @@ def _is_above_backends(name: str) -> bool:
 
 
 observers: list[Any] = []
-"""``observer(overload, args, kwargs, run)`` makes the call of an operator, by ``run(args, kwargs)``; the last one is asked first."""
+"""``observer(overload, args, kwargs, run)`` makes the call of an operator, by ``run(args, kwargs)``; the last one is asked first.
+"""
 
 
 def _told(count: int, overload: OpOverload, args: list, kwargs: dict[str, Any]) -> Any:
@@ -255,7 +260,9 @@ class OpOverloadPacket:
         if name in overloads:
             return overloads[name]
         if name.startswith("__"):
-            raise AttributeError(f"'{self}' can't have an overload name beginning with '__' and the underlying op has no attribute {name}")
+            raise AttributeError(
+                f"'{self}' can't have an overload name beginning with '__' and the underlying op has no attribute {name}"
+            )
         raise AttributeError(f"The underlying op of '{self}' has no overload name '{name}'")
 
     def __iter__(self) -> Iterator[str]:

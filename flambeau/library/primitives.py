@@ -59,7 +59,9 @@ def _layer_norm(input: Tensor, weight: Any, bias: Any, form: Any, axes: Any, aff
     return out, *[A.view.default(x, [form[0], 1]) for x in (mean, variance)]
 
 
-def _normalization_grad(grad: Tensor, input: Tensor, mean: Tensor, var: Tensor, weight: Any, form: Any, axes: Any, affine: Any, eps: float, needs: Any) -> Any:
+def _normalization_grad(
+    grad: Tensor, input: Tensor, mean: Tensor, var: Tensor, weight: Any, form: Any, axes: Any, affine: Any, eps: float, needs: Any
+) -> Any:
     if tuple(axes) != (1,) or len(form) != 2:
         return NotImplemented  # of a group or a batch
     shape = _normalized_shape(input, form[1])

@@ -86,17 +86,29 @@ def _operators() -> Iterator[tuple[str, Callable]]:
     yield f"leaky_relu(Tensor qx, Scalar negative_slope, bool inplace, {_OUT}) -> Tensor", _leaky_relu
     yield f"elu(Tensor self, {_OUT}, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor", _elu
     yield f"prelu(Tensor qx, Tensor weight, {_OUT}) -> Tensor", _of_numbers(lambda x, weight: F.prelu(x, weight.dequantize()))
-    yield f"layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps, {_OUT}) -> Tensor", _of_numbers(F.layer_norm)
-    yield f"group_norm(Tensor qx, int num_groups, Tensor? weight, Tensor? bias, float eps, {_OUT}) -> Tensor", _of_numbers(F.group_norm)
-    yield f"instance_norm(Tensor input, Tensor? weight, Tensor? bias, float eps, {_OUT}) -> Tensor", _of_numbers(
-        lambda x, weight, bias, eps: F.instance_norm(x, None, None, weight, bias, eps=eps)
+    yield (
+        f"layer_norm(Tensor input, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps, {_OUT}) -> Tensor",
+        _of_numbers(F.layer_norm),
+    )
+    yield (
+        f"group_norm(Tensor qx, int num_groups, Tensor? weight, Tensor? bias, float eps, {_OUT}) -> Tensor",
+        _of_numbers(F.group_norm),
+    )
+    yield (
+        f"instance_norm(Tensor input, Tensor? weight, Tensor? bias, float eps, {_OUT}) -> Tensor",
+        _of_numbers(lambda x, weight, bias, eps: F.instance_norm(x, None, None, weight, bias, eps=eps)),
     )
     yield "relu6(Tensor qx, bool inplace=False) -> Tensor", lambda q, inplace=False: F.relu6(q)
     yield "clamp(Tensor qx, Scalar? min=None, Scalar? max=None) -> Tensor", lambda q, min=None, max=None: q.clamp(min, max)
-    yield "threshold(Tensor qx, Scalar threshold, Scalar value) -> Tensor", lambda q, threshold, value: F.threshold(q, threshold, value)
+    yield (
+        "threshold(Tensor qx, Scalar threshold, Scalar value) -> Tensor",
+        lambda q, threshold, value: F.threshold(q, threshold, value),
+    )
 
 
-def _transposed(weight: Any, bias: Any, stride: list, padding: list, output_padding: list, dilation: list, groups: int) -> ConvWeight:
+def _transposed(
+    weight: Any, bias: Any, stride: list, padding: list, output_padding: list, dilation: list, groups: int
+) -> ConvWeight:
     return ConvWeight(weight, bias, stride, padding, dilation, groups, True, output_padding)
 
 

@@ -139,9 +139,7 @@ class FunctionSchema:
                     f"{short} expected at most {len(self.positional)} argument(s) but received {len(args)} argument(s). "
                     f"Declaration: {self}"
                 )
-            raise RuntimeError(
-                f"{short} takes {len(self.positional)} {kind} but {len(args)} was/were given.  Declaration: {self}"
-            )
+            raise RuntimeError(f"{short} takes {len(self.positional)} {kind} but {len(args)} was/were given.  Declaration: {self}")
         bound: list = []
         named: dict[str, Any] = {}
         used = 0
@@ -427,7 +425,9 @@ def infer_schema(prototype_function: Callable, /, *, mutates_args: str | Iterabl
         if written is None:
             if annotation in (list, tuple) or typing.get_origin(annotation) is tuple:
                 raise fail(f"Parameter {name} has unsupported type {annotation}. Use typing.List[...] instead, for example.")
-            raise fail(f"Parameter {name} has unsupported type {annotation}. The valid types are: {[*_kinds()]} and lists and Optional of them.")
+            raise fail(
+                f"Parameter {name} has unsupported type {annotation}. The valid types are: {[*_kinds()]} and lists and Optional of them."
+            )
         if mutates_args == "unknown" and written.startswith("Tensor") or mutates_args != "unknown" and name in mutates_args:
             if not written.startswith("Tensor"):
                 raise fail(f"Parameter {name} is in mutable_args but only Tensors or collections of Tensors can be mutated")

@@ -1,4 +1,5 @@
-"""``torch.ops.torchvision``: torchvision's operators, by the records of :mod:`flambeau.ops.regions` and :mod:`flambeau.ops.deformable`.
+"""``torch.ops.torchvision``: torchvision's operators, by the records of :mod:`flambeau.ops.regions` and
+:mod:`flambeau.ops.deformable`.
 
 torchvision brings a compiled library for PyTorch, which is not loaded; it finds these in its place, and registers gradients,
 shapes and casts of its own for them.

@@ -106,18 +106,14 @@ def amin(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype
 
 
 @_given
-def argmax(
-    input: Tensor, dim: int | None = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None
-):
+def argmax(input: Tensor, dim: int | None = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """Where the greatest of the elements that ``mask`` selects is."""
     x = _typed(input, dtype)
     return _filled(x, mask, _least(x.dtype)).argmax(dim, keepdim).to(x.dtype)
 
 
 @_given
-def argmin(
-    input: Tensor, dim: int | None = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None
-):
+def argmin(input: Tensor, dim: int | None = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """Where the least of the elements that ``mask`` selects is."""
     x = _typed(input, dtype)
     return _filled(x, mask, _most(x.dtype)).argmin(dim, keepdim).to(x.dtype)
@@ -159,9 +155,7 @@ def softmin(input: Tensor, dim: int, *, dtype: Dtype | None = None, mask: Tensor
 
 
 @_given
-def logsumexp(
-    input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None
-):
+def logsumexp(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The logarithm of the sum of the exponentials of the elements that ``mask`` selects."""
     x = _typed(input, dtype)
     return _filled(x, mask, _least(x.dtype)).logsumexp(_dims(x, dim), keepdim).to(x.dtype)
@@ -216,9 +210,7 @@ def norm(
 
 
 @_given
-def normalize(
-    input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype: Dtype | None = None, mask: Tensor | None = None
-):
+def normalize(input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype: Dtype | None = None, mask: Tensor | None = None):
     """The elements that ``mask`` selects, divided by their norm (or ``eps``, if that is greater)."""
     x = _typed(input, dtype)
     length = norm(x, ord, dim, keepdim=True, mask=mask)

@@ -1,4 +1,5 @@
-"""What ops do with masked tensors: elementwise ones keep the mask, views and joins change data and mask alike, reductions leave out."""
+"""What ops do with masked tensors: elementwise ones keep the mask, views and joins change data and mask alike, reductions leave
+out."""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ def apply(function: Any, args: tuple, kwargs: dict) -> Any:
             return type(data)(map(masked, data, masks)) if isinstance(data, (tuple, list)) else masked(data, masks)
     if op.form == "pointwise" or op.layout in (layouts.elementwise, layouts.of_real) or name in _ELEMENTWISE:
         return _elementwise(function, args, kwargs, in_place)
-    raise TypeError(f"Multiple dispatch failed for '{function.__name__}': MaskedTensor does not implement it; use get_data(), get_mask() or to_tensor(value)")
+    raise TypeError(
+        f"Multiple dispatch failed for '{function.__name__}': MaskedTensor does not implement it; use get_data(), get_mask() or to_tensor(value)"
+    )
 
 
 def _map(x: Any, change: Callable) -> Any:
@@ -103,7 +106,9 @@ def _reduced(reduction: Callable, input: MaskedTensor, dim: Any = None, keepdim:
 
 
 @_rule("norm")
-def _norm(input: MaskedTensor, p: Any = 2, dim: Any = None, keepdim: bool = False, out: Any = None, dtype: Any = None) -> MaskedTensor:
+def _norm(
+    input: MaskedTensor, p: Any = 2, dim: Any = None, keepdim: bool = False, out: Any = None, dtype: Any = None
+) -> MaskedTensor:
     order = 2.0 if p in ("fro", None) else p
     return _reduced(lambda x, dim=None, **settings: reductions.norm(x, order, dim, **settings), input, dim, keepdim, dtype=dtype)
 

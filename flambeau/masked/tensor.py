@@ -1,8 +1,9 @@
 """The class of masked tensors: data, and a mask that says which elements count.
 
 What is computed of a masked tensor is computed of its data, which is on the tape in its place; the mask goes along
-(:mod:`flambeau.masked.rules`). Reductions leave out what the mask does, so nothing flows there in backward passes either. The gradient of
-data that a masked tensor was made of (:func:`as_masked_tensor`) is a masked tensor too: where the mask says no, it has no value.
+(:mod:`flambeau.masked.rules`). Reductions leave out what the mask does, so nothing flows there in backward passes either. The
+gradient of data that a masked tensor was made of (:func:`as_masked_tensor`) is a masked tensor too: where the mask says no, it has
+no value.
 
 Source: https://docs.pytorch.org/docs/stable/masked.html
 """
@@ -27,7 +28,8 @@ _DTYPES = (dtypes.float16, dtypes.float32, dtypes.float64, dtypes.bool, dtypes.i
 class MaskedTensor(WrappingTensor):
     """Data and a mask of its shape: ``True`` where an element counts.
 
-    It is a leaf with a copy of the data. See :func:`masked_tensor`, and :func:`as_masked_tensor` for one that gradients flow through.
+    It is a leaf with a copy of the data. See :func:`masked_tensor`, and :func:`as_masked_tensor` for one that gradients flow
+    through.
 
     Raises:
         TypeError: data or mask is no tensor, the mask is not of dtype ``bool``, or the data's dtype is not supported.

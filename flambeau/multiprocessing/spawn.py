@@ -49,9 +49,7 @@ class ProcessRaisedException(ProcessException):
 class ProcessExitedException(ProcessException):
     """A process was ended by a signal (``signal_name``), or by itself with an ``exit_code``."""
 
-    def __init__(
-        self, msg: str, error_index: int, error_pid: int, exit_code: int, signal_name: str | None = None
-    ) -> None:
+    def __init__(self, msg: str, error_index: int, error_pid: int, exit_code: int, signal_name: str | None = None) -> None:
         super().__init__(msg, error_index, error_pid)
         self.exit_code = exit_code
         self.signal_name = signal_name

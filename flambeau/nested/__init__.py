@@ -1,7 +1,7 @@
 """``torch.nested``: batches of tensors of different sizes in one dim.
 
-Tensors of the older layout, ``torch.strided``, which is the default, print as in PyTorch and may meet others with the same lengths; here
-they too differ in one dim only.
+Tensors of the older layout, ``torch.strided``, which is the default, print as in PyTorch and may meet others with the same
+lengths; here they too differ in one dim only.
 
 >>> import flambeau as torch
 >>> batch = torch.nested.nested_tensor([torch.arange(2.0), torch.arange(3.0)], layout=torch.jagged)
@@ -54,7 +54,13 @@ def _check_layout(layout: Any) -> None:
 
 
 def nested_tensor(
-    tensor_list: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+    tensor_list: Any,
+    *,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:
     """A nested tensor with copies of the tensors of a list, which is a leaf.
 
@@ -74,7 +80,11 @@ def nested_tensor(
         if layout is jagged and any(part.dtype is not dtype for part in parts):
             raise RuntimeError("When constructing a nested tensor, all tensors in list must have the same dtype")
     parts = [part.to(dtype) for part in parts]
-    made = of_parts(parts, _ragged_dim(parts), layout or strided) if parts or layout is jagged else nested(flambeau.zeros(0), _Ragged(flambeau.tensor([0]), None, strided))
+    made = (
+        of_parts(parts, _ragged_dim(parts), layout or strided)
+        if parts or layout is jagged
+        else nested(flambeau.zeros(0), _Ragged(flambeau.tensor([0]), None, strided))
+    )
     return made.requires_grad_() if requires_grad else made
 
 

@@ -23,7 +23,9 @@ _ELEMENTWISE = frozenset(
     "nn.functional.celu nn.functional.hardswish nn.functional.hardsigmoid nn.functional.softsign nn.functional.threshold where masked_fill clamp div isclose "
     "nan_to_num square logical_not isinf isnan isfinite".split()
 )
-_REDUCTIONS = frozenset("sum mean amax amin prod all any max min aten.max aten.min argmax argmin var std logsumexp nansum count_nonzero linalg.vector_norm norm".split())
+_REDUCTIONS = frozenset(
+    "sum mean amax amin prod all any max min aten.max aten.min argmax argmin var std logsumexp nansum count_nonzero linalg.vector_norm norm".split()
+)
 _RULES: dict[str, Callable] = {}
 
 
@@ -80,7 +82,9 @@ def _broadcast(x: Tensor, like: NestedTensor) -> Tensor:
     if x.dim() < like.dim():
         return x
     if x.dim() > like.dim() or x.shape[like._at] != 1:
-        raise RuntimeError(f"cannot broadcast a tensor of shape {tuple(x.shape)} to a nested one of shape {tuple(like.shape)}: its ragged dim must be 1")
+        raise RuntimeError(
+            f"cannot broadcast a tensor of shape {tuple(x.shape)} to a nested one of shape {tuple(like.shape)}: its ragged dim must be 1"
+        )
     if x.shape[0] == 1:
         return x.squeeze(0)
     counts = flambeau.tensor(like._ragged.counts)
@@ -106,7 +110,9 @@ def _reduced(function: Any, x: NestedTensor, dim: Any = None, *args: Any, **kwar
         packed: Any = x if x._ragged.lengths is None else x.contiguous()
         return function(packed._v, *([] if dim is None else [dim]), *args, **kwargs)
     if 0 in dims:
-        raise RuntimeError(f"{function.__name__}(): not supported along the batch dimension but not the ragged dimension for NestedTensor")
+        raise RuntimeError(
+            f"{function.__name__}(): not supported along the batch dimension but not the ragged dimension for NestedTensor"
+        )
     if x._at in dims:
         own = [d - 1 for d in dims]
         found = [function(part, own if len(own) > 1 else own[0], *args, **kwargs) for part in x.unbind()]
@@ -161,7 +167,9 @@ def _matmul(input: Any, other: Any, **kwargs: Any) -> Any:
     parts = [a @ b for a, b in zip(input.unbind(), other.unbind(), strict=True)]
     if input._at == input.dim() - 1 and other._at == other.dim() - 2:
         return flambeau.stack(parts)
-    raise RuntimeError("matmul(): the result would differ in two dims, which the jagged layout cannot say; use scaled_dot_product_attention, or .unbind()")
+    raise RuntimeError(
+        "matmul(): the result would differ in two dims, which the jagged layout cannot say; use scaled_dot_product_attention, or .unbind()"
+    )
 
 
 def iter_over(other: Tensor) -> Callable:
@@ -171,7 +179,9 @@ def iter_over(other: Tensor) -> Callable:
 
 
 @_rule("nn.functional.scaled_dot_product_attention", "scaled_dot_product_attention")
-def _attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, **settings: Any) -> Any:
+def _attention(
+    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, **settings: Any
+) -> Any:
     """Attention within each part."""
     if attn_mask is not None:
         raise RuntimeError("NestedTensor: attention masks are not supported: parts are of different lengths")
@@ -192,7 +202,9 @@ def _embedding(input: NestedTensor, weight: Tensor, *args: Any, **kwargs: Any) -
 
 
 @_rule("nn.functional.layer_norm", "layer_norm")
-def _layer_norm(input: NestedTensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: Any = 1e-5, *rest: Any) -> Any:
+def _layer_norm(
+    input: NestedTensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: Any = 1e-5, *rest: Any
+) -> Any:
     if input._at >= input.dim() - len(normalized_shape):
         raise RuntimeError("layer_norm(): normalization over the ragged dim is not supported for NestedTensor")
     return input.with_values(flambeau.nn.functional.layer_norm(input._v, normalized_shape, weight, bias, eps))
@@ -244,7 +256,9 @@ def _view(x: NestedTensor, *shape: Any) -> Any:
     sizes = list(shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
     free = [i for i, n in enumerate(sizes) if n == -1 or n == x._ragged.size]
     if sizes[0] not in (len(x), -1) or x._at not in free:
-        raise RuntimeError(f"view(): cannot view shape {tuple(x.shape)} as {tuple(sizes)}: the batch and the ragged dim stay where they are")
+        raise RuntimeError(
+            f"view(): cannot view shape {tuple(x.shape)} as {tuple(sizes)}: the batch and the ragged dim stay where they are"
+        )
     own = [x._v.shape[x._at - 1] if i == x._at else n for i, n in enumerate(sizes)][1:]
     return x.with_values(x._v.reshape(own))
 
@@ -345,7 +359,9 @@ def padded(x: NestedTensor, padding: float, output_size: Any = None) -> Tensor:
     if output_size is not None:
         sizes = [n for i, n in enumerate(output_size) if i not in (0, x._at)]
         if sizes != [n for i, n in enumerate(x.shape) if i not in (0, x._at)] or output_size[0] != len(x):
-            raise RuntimeError(f"to_padded_tensor(): output_size {tuple(output_size)} does not fit a nested tensor of shape {tuple(x.shape)}")
+            raise RuntimeError(
+                f"to_padded_tensor(): output_size {tuple(output_size)} does not fit a nested tensor of shape {tuple(x.shape)}"
+            )
         longest = output_size[x._at]  # what is longer is cut off
     parts = []
     for part in x.unbind():
@@ -354,4 +370,3 @@ def padded(x: NestedTensor, padding: float, output_size: Any = None) -> Tensor:
         room = [0, 0] * (part.dim() - x._at) + [0, missing]
         parts.append(flambeau.nn.functional.pad(part, room, value=padding) if missing else part)
     return flambeau.stack(parts)
-

@@ -41,7 +41,9 @@ def _canonical_mask(
     if mask.dtype is not dtypes.bool and not mask.is_floating_point():
         raise AssertionError(f"only bool and floating types of {mask_name} are supported")
     if check_other and other_type is not None and mask.dtype is not other_type:
-        warnings.warn(f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for both instead.", stacklevel=2)
+        warnings.warn(
+            f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for both instead.", stacklevel=2
+        )
     return mask if mask.is_floating_point() else ops.zeros_like(mask, dtype=target_type).masked_fill_(mask, -math.inf)
 
 

@@ -1,7 +1,9 @@
-"""Functions that PyTorch has under ``torch`` itself, as ``nn.functional`` calls them there: ``torch.batch_norm``, ``torch.lstm``, ...
+"""Functions that PyTorch has under ``torch`` itself, as ``nn.functional`` calls them there: ``torch.batch_norm``, ``torch.lstm``,
+...
 
-They have other arguments than those of ``nn.functional``: reductions are numbers (0 none, which is the default; 1 mean, 2 sum), modes too, hardly anything
-has a default, and ``cudnn_enabled`` changes nothing on a CPU. Older programs, traces and libraries that replace layers call them.
+They have other arguments than those of ``nn.functional``: reductions are numbers (0 none, which is the default; 1 mean, 2 sum),
+modes too, hardly anything has a default, and ``cudnn_enabled`` changes nothing on a CPU. Older programs, traces and libraries that
+replace layers call them.
 
 Source: https://github.com/pytorch/pytorch/blob/main/aten/src/ATen/native/native_functions.yaml
 """
@@ -59,7 +61,10 @@ def _norm_samples(make: Callable) -> list[Sample]:
     def running() -> tuple:
         return make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False)
 
-    return [Sample(make(4, 3, 2), make(3), make(3), None, None, True, 0.1, 1e-5, False), Sample(make(4, 3, 2), None, None, *running(), False, 0.1, 1e-5, True)]
+    return [
+        Sample(make(4, 3, 2), make(3), make(3), None, None, True, 0.1, 1e-5, False),
+        Sample(make(4, 3, 2), None, None, *running(), False, 0.1, 1e-5, True),
+    ]
 
 
 @composite(method=False, samples=_norm_samples)
@@ -109,7 +114,9 @@ def instance_norm(
     return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
 
 
-@composite(method=False, samples=lambda make: [Sample(make(2, 3), (3,), make(3), make(3)), Sample(make(2, 3), (2, 3), None, None, 0.5)])
+@composite(
+    method=False, samples=lambda make: [Sample(make(2, 3), (3,), make(3), make(3)), Sample(make(2, 3), (2, 3), None, None, 0.5)]
+)
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -194,11 +201,12 @@ def kl_div(input: Tensor, target: Tensor, reduction: int = 0, *, log_target: boo
 
 @composite(
     method=False,
-    samples=lambda make: [Sample(make(3, 4), make(3, 4), make(3, requires_grad=False).sign()), Sample(make(4), make(4), make(requires_grad=False).sign(), 0.5, 0)],
+    samples=lambda make: [
+        Sample(make(3, 4), make(3, 4), make(3, requires_grad=False).sign()),
+        Sample(make(4), make(4), make(requires_grad=False).sign(), 0.5, 0),
+    ],
 )
-def cosine_embedding_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
-) -> Tensor:
+def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0) -> Tensor:
     """:func:`nn.functional.cosine_embedding_loss`, with a number as ``reduction``.
 
     >>> import flambeau as torch
@@ -211,7 +219,13 @@ def cosine_embedding_loss(
     return F.cosine_embedding_loss(input1, input2, target, margin, reduction=reduction_of(reduction))
 
 
-@composite(method=False, samples=lambda make: [Sample(make(3), make(3, requires_grad=False).sign(), 3.0), Sample(make(3), make(3, requires_grad=False).sign(), reduction=0)])
+@composite(
+    method=False,
+    samples=lambda make: [
+        Sample(make(3), make(3, requires_grad=False).sign(), 3.0),
+        Sample(make(3), make(3, requires_grad=False).sign(), reduction=0),
+    ],
+)
 def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: int = 0) -> Tensor:
     """:func:`nn.functional.hinge_embedding_loss`, with a number as ``reduction``.
 
@@ -224,10 +238,14 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, red
     return F.hinge_embedding_loss(input, target, margin, reduction=reduction_of(reduction))
 
 
-@composite(method=False, samples=lambda make: [Sample(make(3), make(3), make(3, requires_grad=False).sign(), 0.5), Sample(make(3), make(3), make(3, requires_grad=False).sign(), reduction=0)])
-def margin_ranking_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
-) -> Tensor:
+@composite(
+    method=False,
+    samples=lambda make: [
+        Sample(make(3), make(3), make(3, requires_grad=False).sign(), 0.5),
+        Sample(make(3), make(3), make(3, requires_grad=False).sign(), reduction=0),
+    ],
+)
+def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0) -> Tensor:
     """:func:`nn.functional.margin_ranking_loss`, with a number as ``reduction``; shapes broadcast.
 
     >>> import flambeau as torch
@@ -240,7 +258,13 @@ def margin_ranking_loss(
     return F.margin_ranking_loss(input1, input2, target, margin, reduction=reduction_of(reduction))
 
 
-@composite(method=False, samples=lambda make: [Sample(make(3), make(3, low=0.5, high=3), True, False, 1e-8, 1), Sample(make(3), make(3, low=0.5, high=3), True, True, 1e-8, 0)])
+@composite(
+    method=False,
+    samples=lambda make: [
+        Sample(make(3), make(3, low=0.5, high=3), True, False, 1e-8, 1),
+        Sample(make(3), make(3, low=0.5, high=3), True, True, 1e-8, 0),
+    ],
+)
 def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: int) -> Tensor:
     """:func:`nn.functional.poisson_nll_loss`, with a number as ``reduction``.
 
@@ -253,7 +277,13 @@ def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool, full: bool,
     return F.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=reduction_of(reduction))
 
 
-@composite(method=False, samples=lambda make: [Sample(make(3, 4), make(3, 4), make(3, 4), 2.0), Sample(make(3, 4), make(3, 4), make(3, 4), 2.0, 1.0, 1e-6, True, 0)])
+@composite(
+    method=False,
+    samples=lambda make: [
+        Sample(make(3, 4), make(3, 4), make(3, 4), 2.0),
+        Sample(make(3, 4), make(3, 4), make(3, 4), 2.0, 1.0, 1e-6, True, 0),
+    ],
+)
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -304,7 +334,13 @@ def _indices(make: Callable, *shape: int) -> Tensor:
     return make(*shape, low=0, high=5, requires_grad=False).long()
 
 
-@composite(method=False, samples=lambda make: [Sample(make(5, 2), _indices(make, 2, 3)), Sample(make(5, 2, requires_grad=False), _indices(make, 3), 1, True)])
+@composite(
+    method=False,
+    samples=lambda make: [
+        Sample(make(5, 2), _indices(make, 2, 3)),
+        Sample(make(5, 2, requires_grad=False), _indices(make, 3), 1, True),
+    ],
+)
 def embedding(
     weight: Tensor, indices: Tensor, padding_idx: int = -1, scale_grad_by_freq: bool = False, sparse: bool = False
 ) -> Tensor:
@@ -325,8 +361,8 @@ def embedding_bag(
 ):  # fmt: skip
     """:func:`nn.functional.embedding_bag` with the weights first and a number as ``mode`` (0 sum, 1 mean, 2 max).
 
-    Returns the result, for each index the number of its bag, for each bag how many of its indices count, and for the maximum which index
-    of the bag has it. What PyTorch keeps of these only for some modes is always there.
+    Returns the result, for each index the number of its bag, for each bag how many of its indices count, and for the maximum which
+    index of the bag has it. What PyTorch keeps of these only for some modes is always there.
 
     Raises ``RuntimeError`` for another ``mode``.
 
@@ -460,10 +496,14 @@ def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
 
 @composite(
     method=False,
-    samples=lambda make: [Sample(make(4, 3, requires_grad=False), make(3, requires_grad=False), make(3, requires_grad=False), 0.1), Sample(make(2, 3, 2, requires_grad=False), None, None, 0.1)],
+    samples=lambda make: [
+        Sample(make(4, 3, requires_grad=False), make(3, requires_grad=False), make(3, requires_grad=False), 0.1),
+        Sample(make(2, 3, 2, requires_grad=False), None, None, 0.1),
+    ],
 )
 def batch_norm_update_stats(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, momentum: float):
-    """The mean and the variance of each channel (dim 1); the running ones move by ``momentum`` towards them, to the unbiased variance.
+    """The mean and the variance of each channel (dim 1); the running ones move by ``momentum`` towards them, to the unbiased
+    variance.
 
     >>> import flambeau as torch
     >>> torch.batch_norm_update_stats(torch.tensor([[1.0], [3.0]]), None, None, 0.1)

@@ -1,4 +1,5 @@
-"""Recurrent layers and cells that PyTorch has under ``torch`` itself, with all weights in a list: ``torch.lstm``, ``torch.gru_cell``, ..."""
+"""Recurrent layers and cells that PyTorch has under ``torch`` itself, with all weights in a list: ``torch.lstm``,
+``torch.gru_cell``, ..."""
 
 from __future__ import annotations
 
@@ -22,9 +23,7 @@ def _grouped(params: list[Tensor], has_biases: bool, states: int) -> list[list[T
     if len(params) != states * each:
         each += 1
     if len(params) != states * each:
-        raise RuntimeError(
-            f"got an incorrect number of RNN parameters: {len(params)} for {states} layers and directions"
-        )
+        raise RuntimeError(f"got an incorrect number of RNN parameters: {len(params)} for {states} layers and directions")
     return [list(params[i : i + each]) for i in range(0, len(params), each)]
 
 
@@ -38,25 +37,19 @@ def _sequences(mode: str, args: tuple, kwargs: dict[str, Any]) -> tuple:
     names = _PACKED if packed else _PADDED
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     if given.keys() != set(names):
-        raise TypeError(
-            f"{mode.lower()}() takes ({', '.join(_PADDED)}) or ({', '.join(_PACKED)}), but got ({', '.join(given)})"
-        )
+        raise TypeError(f"{mode.lower()}() takes ({', '.join(_PADDED)}) or ({', '.join(_PACKED)}), but got ({', '.join(given)})")
     batch_first = given.get("batch_first", False)
     tensors = [given["data" if packed else "input"], *(given["hx"] if mode == "LSTM" else [given["hx"]])]
     if not all(isinstance(x, Tensor) for x in tensors):
         got = ", ".join([type_name(x) for x in given.values()])
-        raise TypeError(
-            f"{mode.lower()}() received an invalid combination of arguments - got ({got}): data and states are tensors"
-        )
+        raise TypeError(f"{mode.lower()}() received an invalid combination of arguments - got ({got}): data and states are tensors")
     rows = given["data"] if packed else given["input"]
     sizes = given["batch_sizes"].tolist() if packed else None
     initial = tuple(given["hx"]) if mode == "LSTM" else (given["hx"],)
     layers, bidirectional = given["num_layers"], given["bidirectional"]
     params = _grouped(given["params"], given["has_biases"], layers * (2 if bidirectional else 1))
     steps = rows.transpose(0, 1) if batch_first else rows
-    output, last = _rnn.sequence(
-        mode, steps, sizes, initial, params, layers, given["dropout"], given["train"], bidirectional
-    )
+    output, last = _rnn.sequence(mode, steps, sizes, initial, params, layers, given["dropout"], given["train"], bidirectional)
     return (output.transpose(0, 1) if batch_first else output, *last)
 
 

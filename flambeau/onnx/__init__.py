@@ -9,7 +9,14 @@ from typing import Any
 
 from flambeau.version import __version__
 
-__all__ = ["OperatorExportTypes", "TensorProtoDataType", "TrainingMode", "is_in_onnx_export", "register_custom_op_symbolic", "unregister_custom_op_symbolic"]
+__all__ = [
+    "OperatorExportTypes",
+    "TensorProtoDataType",
+    "TrainingMode",
+    "is_in_onnx_export",
+    "register_custom_op_symbolic",
+    "unregister_custom_op_symbolic",
+]
 
 
 class TrainingMode(enum.IntEnum):
@@ -81,6 +88,7 @@ def register_custom_op_symbolic(symbolic_name: str, symbolic_fn: Callable, opset
 def unregister_custom_op_symbolic(symbolic_name: str, opset_version: int) -> None:
     """Forgets it again."""
     symbolics.pop((symbolic_name, opset_version), None)
+
 
 def __getattr__(name: str) -> Any:
     if name in ("export", "ONNXProgram", "OnnxExporterError"):

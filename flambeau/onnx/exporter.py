@@ -1,9 +1,10 @@
 """``torch.onnx.export``: what a module computes as a file of ONNX's, by the package ``onnx``.
 
-The module runs once, in evaluation mode unless ``training`` says otherwise; the graph of its operators (:mod:`flambeau.onnx.tracing`) is written with the nodes
-of :mod:`flambeau.onnx.translations`. Where dims are to be free (``dynamic_axes``, ``dynamic_shapes``) it runs again with other sizes there, and shapes and
-numbers that differ then are computed of the inputs' shapes (:mod:`flambeau.onnx.freedom`). What cannot be said so is refused: no file computes something else
-than the module.
+The module runs once, in evaluation mode unless ``training`` says otherwise; the graph of its operators
+(:mod:`flambeau.onnx.tracing`) is written with the nodes of :mod:`flambeau.onnx.translations`. Where dims are to be free
+(``dynamic_axes``, ``dynamic_shapes``) it runs again with other sizes there, and shapes and numbers that differ then are computed
+of the inputs' shapes (:mod:`flambeau.onnx.freedom`). What cannot be said so is refused: no file computes something else than the
+module.
 
 Source: https://docs.pytorch.org/docs/stable/onnx.html
 """
@@ -55,7 +56,8 @@ def _argument(value: Value, names: Mapping[Value, Ref], writer: Writer) -> Any:
 
 
 class ONNXProgram:
-    """A module as ONNX's model: ``model_proto``, which :meth:`save` writes; called, it computes by onnxruntime, or by ONNX's reference implementation."""
+    """A module as ONNX's model: ``model_proto``, which :meth:`save` writes; called, it computes by onnxruntime, or by ONNX's
+    reference implementation."""
 
     def __init__(self, model_proto: Any) -> None:
         self.model_proto = model_proto
@@ -77,8 +79,14 @@ class ONNXProgram:
         with evaluation(model, training), no_grad():
             wanted = [t.numpy() for t in tensors_of(model(*args, **kwargs))]
         for k, (a, b) in enumerate(zip(self._computed(tensors_of((args, kwargs))), wanted, strict=True)):
-            if a.shape != b.shape or a.dtype != b.dtype or not np.allclose(a, b, rtol=1e-3, atol=1e-4 * max(1.0, np.abs(b).max(initial=0.0)), equal_nan=True):
-                raise OnnxExporterError(f"torch.onnx.export: result {k} of the file, {a.dtype} {a.shape}, is not the module's, {b.dtype} {b.shape}")
+            if (
+                a.shape != b.shape
+                or a.dtype != b.dtype
+                or not np.allclose(a, b, rtol=1e-3, atol=1e-4 * max(1.0, np.abs(b).max(initial=0.0)), equal_nan=True)
+            ):
+                raise OnnxExporterError(
+                    f"torch.onnx.export: result {k} of the file, {a.dtype} {a.shape}, is not the module's, {b.dtype} {b.shape}"
+                )
 
     def _computed(self, tensors: Sequence[Tensor]) -> list[np.ndarray]:
         feeds = {i.name: t.detach().numpy() for i, t in zip(self.model_proto.graph.input, tensors, strict=True)}
@@ -101,7 +109,8 @@ def export(
     dynamic_axes: Mapping[str, Any] | None = None, export_params: bool = True, keep_initializers_as_inputs: bool = False, training: Any = None,
     do_constant_folding: bool = True, verify: bool = False, **settings: Any,
 ) -> ONNXProgram | None:  # fmt: skip
-    """Writes what a module computes for arguments like ``args`` to ``f``, a path or an open file; without one it gives an :class:`ONNXProgram`.
+    """Writes what a module computes for arguments like ``args`` to ``f``, a path or an open file; without one it gives an
+    :class:`ONNXProgram`.
 
     Args:
         model: a module, a function of tensors, or a program of ``torch.export``, which brings arguments, names and free dims.
@@ -119,8 +128,8 @@ def export(
     Raises:
         ImportError: the package ``onnx`` is not installed.
         UnsupportedOperatorError: there is no translation of an operator.
-        OnnxExporterError: something of the module has no form in ONNX, it looks at values or draws random numbers, or, if it was to be verified,
-            the file computes something else.
+        OnnxExporterError: something of the module has no form in ONNX, it looks at values or draws random numbers, or, if it was
+            to be verified, the file computes something else.
     """
     try:
         import onnx
@@ -189,17 +198,25 @@ def _names(kind: str, given: Sequence[str] | None, n: int) -> list[str]:
     return [*given[:n], *[f"{kind}_{i}" for i in range(len(given), n)]]
 
 
-def _free_of_shapes(shapes: Any, model: Any, args: tuple, kwargs: dict[str, Any], names: Sequence[str]) -> dict[str, dict[int, Size]]:
+def _free_of_shapes(
+    shapes: Any, model: Any, args: tuple, kwargs: dict[str, Any], names: Sequence[str]
+) -> dict[str, dict[int, Size]]:
     """Which dims of the inputs ``dynamic_shapes`` says are free."""
     leaves = nests.tree_leaves((args, kwargs))
-    dims = [d for d, x in zip(places(names_of_arguments(model, args, kwargs), args, kwargs, shapes), leaves, strict=True) if isinstance(x, Tensor)]
+    dims = [
+        d
+        for d, x in zip(places(names_of_arguments(model, args, kwargs), args, kwargs, shapes), leaves, strict=True)
+        if isinstance(x, Tensor)
+    ]
 
     def size(what: Any, own: str) -> Size:
         if isinstance(what, Dim):
             return Size(what.factor, (what.__name__,), what.shift)
         return Size(1, (what if isinstance(what, str) else own,), 0)
 
-    return {name: {d: size(what, f"{name}_dim_{d}") for d, what in free.items()} for name, free in zip(names, dims, strict=True) if free}
+    return {
+        name: {d: size(what, f"{name}_dim_{d}") for d, what in free.items()} for name, free in zip(names, dims, strict=True) if free
+    }
 
 
 def _axes(given: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, dict[int, str]]:
@@ -212,7 +229,15 @@ def _axes(given: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, di
     return found
 
 
-def _model(writer: Writer, traced: Listener, model: Any, names: Sequence[str], outputs: Sequence[str], axes: Mapping[str, Mapping[int, str]], opset: int) -> Any:
+def _model(
+    writer: Writer,
+    traced: Listener,
+    model: Any,
+    names: Sequence[str],
+    outputs: Sequence[str],
+    axes: Mapping[str, Mapping[int, str]],
+    opset: int,
+) -> Any:
     helper, graph = writer.onnx.helper, traced.graph
     state = {id(t): (name, t) for name, t in model.state_dict(keep_vars=True).items()} if isinstance(model, Module) else {}
     known: dict[Value, Ref] = {}
@@ -242,7 +267,9 @@ def _model(writer: Writer, traced: Listener, model: Any, names: Sequence[str], o
 
 def _info(helper: Any, ref: Ref, free: Mapping[int, str]) -> Any:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(numpy_of(ref.dtype)))
-    return helper.make_tensor_value_info(ref, kind, [free.get(i, size if isinstance(size, int) else f"{ref}_dim_{i}") for i, size in enumerate(ref.shape)])
+    return helper.make_tensor_value_info(
+        ref, kind, [free.get(i, size if isinstance(size, int) else f"{ref}_dim_{i}") for i, size in enumerate(ref.shape)]
+    )
 
 
 def _write(writer: Writer, node: Node, known: dict[Value, Ref], traced: Listener) -> None:
@@ -270,6 +297,8 @@ def _write(writer: Writer, node: Node, known: dict[Value, Ref], traced: Listener
     except TypeError as error:
         if not writer.symbols or "Size" not in str(error) and "Ref" not in str(error):
             raise
-        raise OnnxExporterError(f"torch.onnx.export: {kind} depends on a size that shall be free in a way that is not written ({error})") from error
+        raise OnnxExporterError(
+            f"torch.onnx.export: {kind} depends on a size that shall be free in a way that is not written ({error})"
+        ) from error
     for value, name in zip(node.outputs(), made if isinstance(made, tuple) else (made,), strict=True):
         known[value] = writer.ref(name, value)

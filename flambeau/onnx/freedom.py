@@ -45,8 +45,8 @@ def free_values(
 
     ``free`` says which dims of the inputs with these ``names`` are free, and ``bounds`` of what sizes these are made.
 
-    Raises :class:`OnnxExporterError` where the module does something else for other sizes, or what it does depends on them in a way that
-    cannot be said.
+    Raises :class:`OnnxExporterError` where the module does something else for other sizes, or what it does depends on them in a
+    way that cannot be said.
     """
     tensors = tensors_of((call.args, call.kwargs))
     places: dict[tuple[int, int], Size] = {}
@@ -75,14 +75,20 @@ def _recorded(call: Call, places: Mapping[tuple[int, int], Size], sizes: Mapping
     except OnnxExporterError:
         raise
     except Exception as error:
-        raise OnnxExporterError(f"torch.onnx.export: the module cannot be called where free dims have the sizes {dict(sizes)}: {error}") from error
+        raise OnnxExporterError(
+            f"torch.onnx.export: the module cannot be called where free dims have the sizes {dict(sizes)}: {error}"
+        ) from error
 
 
-def _compared(graph: Graph, changed: Mapping[str, Graph], all_changed: Graph, sizes: Mapping[str, int], others: Mapping[str, int]) -> dict[Value, Any]:
+def _compared(
+    graph: Graph, changed: Mapping[str, Graph], all_changed: Graph, sizes: Mapping[str, int], others: Mapping[str, int]
+) -> dict[Value, Any]:
     """What differs between the graphs."""
     rows = [list(g.nodes()) for g in (graph, *changed.values(), all_changed)]
     if any([n.kind() for n in row] != [n.kind() for n in rows[0]] for row in rows):
-        raise OnnxExporterError("torch.onnx.export: the module calls other operators where a dim that shall be free has another size")
+        raise OnnxExporterError(
+            "torch.onnx.export: the module calls other operators where a dim that shall be free has another size"
+        )
 
     def fit(values: Sequence[int]) -> int | Size | None:
         return fitted(values[0], dict(zip(changed, values[1:-1], strict=True)), values[-1], sizes, others)
@@ -100,7 +106,9 @@ def _compared(graph: Graph, changed: Mapping[str, Graph], all_changed: Graph, si
         if all(type(v) is int for v in values):
             size = fit(values)
             if size is None:
-                raise OnnxExporterError(f"torch.onnx.export: a number of the module ({values[0]}) depends on a size that shall be free in a way that is not written")
+                raise OnnxExporterError(
+                    f"torch.onnx.export: a number of the module ({values[0]}) depends on a size that shall be free in a way that is not written"
+                )
             if isinstance(size, Size):
                 found[nodes[0].output()] = size
         elif not all([_is_same(values[0], v) for v in values[1:]]):
@@ -123,4 +131,10 @@ def _is_same(a: Any, b: Any) -> bool:
     """Whether two constants are one: the same memory, or the same values."""
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         return type(a) is type(b) and bool(a == b)
-    return a._storage is b._storage and a.shape == b.shape or a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a.numpy(), b.numpy())
+    return (
+        a._storage is b._storage
+        and a.shape == b.shape
+        or a.shape == b.shape
+        and a.dtype == b.dtype
+        and np.array_equal(a.numpy(), b.numpy())
+    )

@@ -1,7 +1,8 @@
 """Sizes that are free, found by recording the module at several sizes.
 
 A module is recorded once more for each free size, which is another one then. What has changed from a number to another is taken for
-``factor * a * b * ... + shift`` of the free sizes ``a``, ``b`` that it changed with; recording with all of them at once must confirm that.
+``factor * a * b * ... + shift`` of the free sizes ``a``, ``b`` that it changed with; recording with all of them at once must
+confirm that.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ def times(size: int | Size, n: int) -> int | Size:
     return Size(size.factor * n, size.symbols, size.shift * n) if isinstance(size, Size) else size * n
 
 
-def fitted(value: int, changed: Mapping[str, int], all_changed: int, sizes: Mapping[str, int], others: Mapping[str, int]) -> int | Size | None:
-    """What a number is, of which ``value`` is known at ``sizes``, ``changed`` where one of them is another one, and ``all_changed`` where all are.
+def fitted(
+    value: int, changed: Mapping[str, int], all_changed: int, sizes: Mapping[str, int], others: Mapping[str, int]
+) -> int | Size | None:
+    """What a number is, of which ``value`` is known at ``sizes``, ``changed`` where one of them is another one, and
+    ``all_changed`` where all are.
 
     ``None``: no such expression gives these values.
 

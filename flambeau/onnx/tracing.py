@@ -68,7 +68,9 @@ class Listener(Recorder):
         if content is not None:
             self.know(x, content)
         elif _depends_on_arguments(x._storage.node):
-            raise OnnxExporterError(f"torch.onnx.export: where a tensor of shape {list(x.shape)} comes from is not known: it is made of arguments, but by no operator")
+            raise OnnxExporterError(
+                f"torch.onnx.export: where a tensor of shape {list(x.shape)} comes from is not known: it is made of arguments, but by no operator"
+            )
 
 
 def _depends_on_arguments(node: Node) -> bool:
@@ -124,7 +126,9 @@ def trace(model: Callable, args: tuple, kwargs: dict[str, Any] | None, training:
     except ExportError as error:
         raise OnnxExporterError(f"torch.onnx.export: {error}") from None
     if bytes(random.get_rng_state().numpy()) != drawn:
-        raise OnnxExporterError("torch.onnx.export: the model draws random numbers, which would be the same in each run: call model.eval() first")
+        raise OnnxExporterError(
+            "torch.onnx.export: the model draws random numbers, which would be the same in each run: call model.eval() first"
+        )
     return made
 
 

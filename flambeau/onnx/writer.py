@@ -74,9 +74,17 @@ class Writer:
         """A value of the recorded graph under a name."""
         return named(name, self.free.get(value, value.type().sizes() or []), name_of(value.type().dtype()))
 
-    def op(self, kind: str, *inputs: str, outputs: int = 1, shape: Sequence[int] | None = None, dtype: str | None = None, **attributes: Any) -> Any:
-        """A node; the name of its result, or the names of several. They are said to have the shapes and dtypes of the operator's results,
-        but for a ``shape`` or ``dtype`` that is given."""
+    def op(
+        self,
+        kind: str,
+        *inputs: str,
+        outputs: int = 1,
+        shape: Sequence[int] | None = None,
+        dtype: str | None = None,
+        **attributes: Any,
+    ) -> Any:
+        """A node; the name of its result, or the names of several. They are said to have the shapes and dtypes of the operator's
+        results, but for a ``shape`` or ``dtype`` that is given."""
         names = [f"v{len(self.nodes)}_{i}" for i in range(outputs)]
         self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), names, **attributes))
         made = []
@@ -100,7 +108,12 @@ class Writer:
         if not any(isinstance(v, Ref) for v in values):
             return self.constant(np.array(values, np.int64))
         axis = self.constant(np.array([0], np.int64))
-        parts = [self.op("Unsqueeze", v, axis, shape=[1], dtype="int64") if isinstance(v, Ref) else self.constant(np.array([v], np.int64)) for v in values]
+        parts = [
+            self.op("Unsqueeze", v, axis, shape=[1], dtype="int64")
+            if isinstance(v, Ref)
+            else self.constant(np.array([v], np.int64))
+            for v in values
+        ]
         return self.op("Concat", *parts, axis=0, shape=[len(parts)], dtype="int64")
 
     def alike(self, x: Any, y: Any, dtype: str | None = None) -> tuple[Any, Any]:
@@ -112,7 +125,9 @@ class Writer:
         """``x`` in another dtype."""
         if x.dtype == dtype:
             return x
-        return self.op("Cast", x, to=self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(numpy_of(dtype))), shape=x.shape, dtype=dtype)
+        return self.op(
+            "Cast", x, to=self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(numpy_of(dtype))), shape=x.shape, dtype=dtype
+        )
 
     def size(self, size: Any) -> Any:
         """A size as a number or, where it is free, a 0-dim tensor that is made of the inputs' shapes."""
@@ -127,8 +142,18 @@ class Writer:
                 shape = self.op("Shape", name, shape=[1], dtype="int64", start=dim, end=dim + 1)
                 parts.append(self.op("Squeeze", shape, shape=[], dtype="int64"))
             made = parts[0]
-            for kind, other in [("Mul", p) for p in parts[1:]] + [("Mul", size.factor)] * (size.factor != 1) + [("Add", size.shift)] * (size.shift != 0):
-                made = self.op(kind, made, other if isinstance(other, Ref) else self.constant(np.array(other, np.int64)), shape=[], dtype="int64")
+            for kind, other in (
+                [("Mul", p) for p in parts[1:]]
+                + [("Mul", size.factor)] * (size.factor != 1)
+                + [("Add", size.shift)] * (size.shift != 0)
+            ):
+                made = self.op(
+                    kind,
+                    made,
+                    other if isinstance(other, Ref) else self.constant(np.array(other, np.int64)),
+                    shape=[],
+                    dtype="int64",
+                )
             self._sizes[size] = made
         return self._sizes[size]
 
@@ -160,4 +185,6 @@ class Writer:
 
 def promoted(*operands: Any) -> str:
     """The dtype that an operator computes in, by PyTorch's promotion of tensors and numbers."""
-    return result_type(*[valueless([1] * len(v.shape), getattr(dtypes, v.dtype)) if isinstance(v, Ref) else v for v in operands]).name
+    return result_type(
+        *[valueless([1] * len(v.shape), getattr(dtypes, v.dtype)) if isinstance(v, Ref) else v for v in operands]
+    ).name

@@ -2,10 +2,11 @@ r"""The Airy function Ai.
 
 Near zero by its power series. Elsewhere by the integral, with :math:`\zeta = \frac{2}{3} z^{3/2}`,
 
-.. math:: \mathrm{Ai}(z) = \frac{e^{-\zeta}}{\sqrt{\pi}\, 48^{1/6}\, \Gamma(5/6)\, \zeta^{1/6}} \int_0^\infty (2 + t / \zeta)^{-1/6} t^{-1/6} e^{-t} dt,
+.. math:: \mathrm{Ai}(z) = \frac{e^{-\zeta}}{\sqrt{\pi}\, 48^{1/6}\, \Gamma(5/6)\, \zeta^{1/6}} \int_0^\infty (2 + t /
+\zeta)^{-1/6} t^{-1/6} e^{-t} dt,
 
-whose weight is that of Gauss-Laguerre quadrature, and for negative arguments from its values at complex ones: twice the real part of
-:math:`e^{i \pi / 3} \mathrm{Ai}(|x| e^{i \pi / 3})`.
+whose weight is that of Gauss-Laguerre quadrature, and for negative arguments from its values at complex ones: twice the real part
+of :math:`e^{i \pi / 3} \mathrm{Ai}(|x| e^{i \pi / 3})`.
 
 Source: Gil, Segura and Temme, "On nonoscillating integrals for computing inhomogeneous Airy functions" and "Computing complex Airy
 functions by numerical quadrature", 2002; https://dlmf.nist.gov/9.4, https://dlmf.nist.gov/9.17
@@ -72,7 +73,13 @@ def _kernel(x):
     return out
 
 
-@pointwise(kernel=_kernel, result="float", out=True, name="special.airy_ai", samples=lambda make: [Sample(make(3, 4, low=-5.0, high=5.0, requires_grad=False))])
+@pointwise(
+    kernel=_kernel,
+    result="float",
+    out=True,
+    name="special.airy_ai",
+    samples=lambda make: [Sample(make(3, 4, low=-5.0, high=5.0, requires_grad=False))],
+)
 def airy_ai(input: Tensor):
     """Element-wise Airy function Ai; it has no gradient.
 

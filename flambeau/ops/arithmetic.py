@@ -434,9 +434,7 @@ def lerp(input: Tensor, end: Tensor | Number | complex, weight: Tensor | Number 
     for name, x in (("end", end), ("weight", weight)):
         if isinstance(x, dispatch.Tensor):
             if x._dtype is not input._dtype:
-                raise RuntimeError(
-                    f"expected dtype {c_name(input._dtype)} for `{name}` but got dtype {c_name(x._dtype)}"
-                )
+                raise RuntimeError(f"expected dtype {c_name(input._dtype)} for `{name}` but got dtype {c_name(x._dtype)}")
         elif name == "end":
             raise TypeError(f"lerp(): argument 'end' (position 2) must be Tensor, not {describe(x)}")
     refuse(f"lerp_kernel_{'tensor' if isinstance(weight, dispatch.Tensor) else 'scalar'}", input, kinds=NOT_FLOATING)

@@ -283,9 +283,7 @@ def _check_shapes(query, key, value, key_padding_mask, attn_mask, num_heads: int
         )
         if not batched and attn_mask.dim() == 3:
             expected = (num_heads, query._shape[0], key._shape[0])
-            _require(
-                attn_mask._shape == expected, f"Expected `attn_mask` shape to be {expected} but got {attn_mask._shape}"
-            )
+            _require(attn_mask._shape == expected, f"Expected `attn_mask` shape to be {expected} but got {attn_mask._shape}")
     return batched
 
 

@@ -174,9 +174,7 @@ _sines = np.sin(_angles).tolist()
 # Neumann's series of the functions of the second kind, sums over J_{2k} and J_{2k+1}, as weights of the nodes.
 _WEIGHTS_0 = ((-1.0) ** _orders * np.cos(2 * _orders * _angles) / _orders).sum(0).tolist()
 _WEIGHTS_1 = (
-    ((-1.0) ** _orders * np.sin((2 * _orders + 1) * _angles) * (2 * _orders + 1) / (_orders * (_orders + 1)))
-    .sum(0)
-    .tolist()
+    ((-1.0) ** _orders * np.sin((2 * _orders + 1) * _angles) * (2 * _orders + 1) / (_orders * (_orders + 1))).sum(0).tolist()
 )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 
 class CallCache:
-    """The part of a record that changes while programs run: what has been learned of calls, and what is made of the record when it is first
-    needed. Everything else in a record is what its file says, from import on.
+    """The part of a record that changes while programs run: what has been learned of calls, and what is made of the record when it
+    is first needed. Everything else in a record is what its file says, from import on.
 
     ``recipes``     by their key, the functions that make calls like earlier ones again (see ``tensor/recipes.py``)
     ``by_layout``   how many leading arguments a recipe may know by their layouts alone, or as numbers whose values do not matter
@@ -21,7 +21,19 @@ class CallCache:
     ``tuple_type``  the class of named tuples that an op with several results returns
     """
 
-    __slots__ = ("by_layout", "closed", "fresh", "node_type", "numbers", "patience", "recipes", "rules", "seen", "skipped", "tuple_type")
+    __slots__ = (
+        "by_layout",
+        "closed",
+        "fresh",
+        "node_type",
+        "numbers",
+        "patience",
+        "recipes",
+        "rules",
+        "seen",
+        "skipped",
+        "tuple_type",
+    )
 
     def __init__(self, by_layout: int, numbers: frozenset[int | str]) -> None:
         self.by_layout = by_layout

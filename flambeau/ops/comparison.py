@@ -167,9 +167,7 @@ def _where(condition: Tensor, input: Tensor, other: Tensor):
     for position, x in enumerate((input, other), 2):
         if not isinstance(x, (dispatch.Tensor, int, float, complex, np.generic)):
             name = "input" if position == 2 else "other"
-            raise TypeError(
-                f"where(): argument '{name}' (position {position}) must be Tensor or a number, not {describe(x)}"
-            )
+            raise TypeError(f"where(): argument '{name}' (position {position}) must be Tensor or a number, not {describe(x)}")
     dtype = dispatch.result_type(input, other)
     shapes = [condition._shape]
     operands = []
@@ -273,8 +271,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number | complex):
     if isinstance(value, dispatch.Tensor):
         if value._shape:
             raise RuntimeError(
-                "masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
-                f"{len(value._shape)} dimension(s)."
+                f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(value._shape)} dimension(s)."
             )
         if value._dtype.kind > input._dtype.kind and value._dtype.kind == dtypes.COMPLEX:
             raise RuntimeError(f"value cannot be converted to type {c_name(input._dtype)} without overflow")
@@ -327,9 +324,7 @@ def _lower_isclose(b, x, y, rtol, atol, equal_nan):
         ErrorSample(RuntimeError, "rtol must be greater", make(2), make(2), rtol=-1),
     ],
 )
-def isclose(
-    input: Tensor, other: Tensor | Number | complex, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-):
+def isclose(input: Tensor, other: Tensor | Number | complex, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False):
     r"""Whether each :math:`|input - other| \le atol + rtol \times |other|`, as a bool tensor.
 
     Equal infinities are close; NaN is close to NaN only with ``equal_nan=True``.
@@ -434,7 +429,11 @@ def isinf(input: Tensor):
 
 
 @pointwise(
-    lower=lambda b, x: b.lt(b.abs(x), np.inf) if x.dtype.kind == dtypes.FLOATING else b.eq(x, x), kernel=np.isfinite, result="bool", samples=samples.unary())
+    lower=lambda b, x: b.lt(b.abs(x), np.inf) if x.dtype.kind == dtypes.FLOATING else b.eq(x, x),
+    kernel=np.isfinite,
+    result="bool",
+    samples=samples.unary(),
+)
 def isfinite(input: Tensor):
     """Whether each element is neither infinite nor NaN.
 
@@ -447,7 +446,9 @@ def isfinite(input: Tensor):
     return (input,), {}
 
 
-@pointwise(lower=lambda b, x: _lower_infinite(b, x, 1), kernel=lambda x: x == np.inf, result="bool", out="same", samples=samples.unary())
+@pointwise(
+    lower=lambda b, x: _lower_infinite(b, x, 1), kernel=lambda x: x == np.inf, result="bool", out="same", samples=samples.unary()
+)
 def isposinf(input: Tensor):
     """Whether each element is positive infinity.
 
@@ -464,7 +465,9 @@ def isposinf(input: Tensor):
     return (input,), {}
 
 
-@pointwise(lower=lambda b, x: _lower_infinite(b, x, -1), kernel=lambda x: x == -np.inf, result="bool", out="same", samples=samples.unary())
+@pointwise(
+    lower=lambda b, x: _lower_infinite(b, x, -1), kernel=lambda x: x == -np.inf, result="bool", out="same", samples=samples.unary()
+)
 def isneginf(input: Tensor):
     """Whether each element is negative infinity.
 
@@ -501,7 +504,13 @@ def isreal(input: Tensor):
     method=False,
     samples=lambda make: [Sample(make(3, 4).round(), make(5).round()), Sample(make(3).round(), 1.0, invert=True)],
 )
-def isin(elements: Tensor | Number | complex, test_elements: Tensor | Number | complex, *, assume_unique: bool = False, invert: bool = False):
+def isin(
+    elements: Tensor | Number | complex,
+    test_elements: Tensor | Number | complex,
+    *,
+    assume_unique: bool = False,
+    invert: bool = False,
+):
     """Whether each of ``elements`` is among ``test_elements`` (with ``invert=True``: is not). One may be a number.
 
     Raises ``TypeError`` where neither is a tensor.
@@ -516,6 +525,8 @@ def isin(elements: Tensor | Number | complex, test_elements: Tensor | Number | c
         if isinstance(x, dispatch.Tensor):
             refuse_complex("isin", x)
         elif not isinstance(x, (int, float, complex)):
-            raise TypeError(f"isin() received an invalid combination of arguments - got ({describe(elements)}, {describe(test_elements)})")
+            raise TypeError(
+                f"isin() received an invalid combination of arguments - got ({describe(elements)}, {describe(test_elements)})"
+            )
     shape = elements._shape if isinstance(elements, dispatch.Tensor) else ()
     return shape, dtypes.bool, (elements, test_elements), {"invert": bool(invert)}

@@ -48,7 +48,13 @@ def conj_physical(input: Tensor):
     return (input,), {}
 
 
-@view(name="_conj", method=False, grad={"input": lambda g: conj_of(g)}, backward_name="ConjBackward0", samples=lambda make: _complex_samples(make)[:3])
+@view(
+    name="_conj",
+    method=False,
+    grad={"input": lambda g: conj_of(g)},
+    backward_name="ConjBackward0",
+    samples=lambda make: _complex_samples(make)[:3],
+)
 def conj_view(input: Tensor):
     """A view of ``input``'s memory whose elements are conjugated when they are read, and when they are written."""
     return input.shape, input.stride(), input.storage_offset(), {}, input.dtype, "conj"
@@ -177,7 +183,9 @@ def view_as_complex(input: Tensor):
     """
     if input.dtype not in (dtypes.float16, dtypes.float32, dtypes.float64):
         kinds = "half, float and double tensors"
-        raise RuntimeError(f"view_as_complex is only supported for {kinds}, but got a tensor of scalar type: {scalar_name(input.dtype)}")
+        raise RuntimeError(
+            f"view_as_complex is only supported for {kinds}, but got a tensor of scalar type: {scalar_name(input.dtype)}"
+        )
     if not input.dim() or input.shape[-1] != 2:
         raise RuntimeError("Tensor must have a last dimension of size 2")
     if input.stride()[-1] != 1 or any(s % 2 for s in input.stride()[:-1]) or input.storage_offset() % 2:

@@ -258,9 +258,7 @@ def linalg_cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.cross.html
     """
     if input.dim() != other.dim():
-        raise RuntimeError(
-            f"linalg.cross: inputs must have the same number of dimensions, got {input.dim()} and {other.dim()}"
-        )
+        raise RuntimeError(f"linalg.cross: inputs must have the same number of dimensions, got {input.dim()} and {other.dim()}")
     if input.shape[dim] != 3 or other.shape[dim] != 3:
         raise RuntimeError(
             f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[dim]} and {other.shape[dim]}"
@@ -340,9 +338,7 @@ def _cdist_euclidean(x1: Tensor, x2: Tensor, by_product):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "must have the same number of columns", make(2, 3), make(2, 4))],
 )
-def cdist(
-    x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int | str | None = "use_mm_for_euclid_dist_if_necessary"
-) -> Tensor:
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int | str | None = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     r"""The ``p``-norm distance between each row of ``x1``, ``(*, n, m)``, and of ``x2``, ``(*, r, m)``: ``(*, n, r)``.
 
     Where either has more than 25 rows, Euclidean distances are computed with a matrix product, as in PyTorch

@@ -171,9 +171,7 @@ def _parse(equation: str, operands: list) -> tuple[list[list], list]:
             if result.count(label) > 1:
                 raise RuntimeError(f"einsum(): output subscript {label} appears more than once in the output")
             if label not in everywhere:
-                raise RuntimeError(
-                    f"einsum(): output subscript {label} does not appear in the equation for any input operand"
-                )
+                raise RuntimeError(f"einsum(): output subscript {label} does not appear in the equation for any input operand")
     else:
         once = sorted(label for label in everywhere if isinstance(label, str) and everywhere.count(label) == 1)
         result = [*range(-ellipsis, 0), *once]

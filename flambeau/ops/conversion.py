@@ -116,7 +116,9 @@ def contiguous(input: Tensor, memory_format: memory_format_type | None = None) -
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.contiguous.html
     """
     if memory_format is preserve_format and not input.is_contiguous():
-        raise RuntimeError("preserve memory format is unsupported by the contiguous operator: ask for contiguous_format, or clone()")
+        raise RuntimeError(
+            "preserve memory format is unsupported by the contiguous operator: ask for contiguous_format, or clone()"
+        )
     if memory_format is not None and memory_format.orders:
         if memory_format.matches(input.shape, input.stride()):
             return input

@@ -83,9 +83,7 @@ def _convolution(
     method=False,
     backward_name="ConvolutionBackward0",
 )
-def _convolution_input(
-    grad: Tensor, weight: Tensor, bias: Tensor, stride, pads, dilation, groups, sizes: Sequence[int]
-):
+def _convolution_input(grad: Tensor, weight: Tensor, bias: Tensor, stride, pads, dilation, groups, sizes: Sequence[int]):
     """The transpose of :func:`_convolution` in its input, for an input of ``sizes``."""
     attrs = {"stride": stride, "pads": pads, "dilation": dilation, "groups": groups, "sizes": tuple(sizes)}
     return (grad._shape[0], weight._shape[1] * groups, *sizes), grad._dtype, (grad, weight, bias), attrs
@@ -151,8 +149,7 @@ def _check_operands(name: str, input, weight, bias, dims: int, groups: int, tran
         )
     if shape[0] < groups:
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size "
-            f"{shape} instead"
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size {shape} instead"
         )
     if shape[0] % groups:
         raise RuntimeError(

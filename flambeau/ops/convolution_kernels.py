@@ -108,9 +108,7 @@ def input_gradient(g, weight, bias, stride, pads, dilation, groups, sizes):
             for t, place in enumerate(taps):
                 first = rows.start * stride[0] + place[0] * dilation[0]
                 where = [slice(first, first + (height - 1) * stride[0] + 1, stride[0])]
-                where += [
-                    tap(*settings) for settings in zip(place[1:], stride[1:], dilation[1:], outputs[1:], strict=True)
-                ]
+                where += [tap(*settings) for settings in zip(place[1:], stride[1:], dilation[1:], outputs[1:], strict=True)]
                 out[(samples, slice(None), *where)] += columns[:, t].swapaxes(0, 1)
     out = out[(slice(None), slice(None), *[slice(a, a + s) for s, (a, _) in zip(sizes, pads, strict=True)])]
     return out if bias is None else out + bias.reshape(-1, *[1] * len(sizes))

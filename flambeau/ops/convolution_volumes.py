@@ -1,8 +1,9 @@
 """Convolutions of volumes in plans, as convolutions of images.
 
-Each result along the first spatial dim, the depth, is an image: a convolution of the slices under the kernel, whose channels are those of
-all these slices. So the slices are copied out, as images with (channel, tap) for channels, in the order in which a weight has them: it
-needs no copy. The gradient of the input adds such images to the slices that they came from. Depth by depth this is a small part of the work.
+Each result along the first spatial dim, the depth, is an image: a convolution of the slices under the kernel, whose channels are
+those of all these slices. So the slices are copied out, as images with (channel, tap) for channels, in the order in which a weight
+has them: it needs no copy. The gradient of the input adds such images to the slices that they came from. Depth by depth this is a
+small part of the work.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class _Depth(NamedTuple):
     settings: dict[str, Any]
 
     def images(self, shape: tuple) -> tuple[tuple, tuple]:
-        """A padded volume of ``shape``, (batch, place, channel, tap, row, column): the shape of these, and how it lies in the volume."""
+        """A padded volume of ``shape``, (batch, place, channel, tap, row, column): the shape of these, and how it lies in the
+        volume."""
         batch, channels, _, *image = shape
         apart, channel, depth, *inner = contiguous_strides(shape)
         return (

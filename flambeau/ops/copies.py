@@ -297,9 +297,7 @@ def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "Expected reduce to be one of", make(3), 0, make.index(3, 2), make(2), "sum")],
 )
-def index_reduce(
-    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
-) -> Tensor:
+def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True) -> Tensor:
     """``input`` with ``source``'s slices for each entry of ``index`` reduced by prod, mean, amax or amin.
 
     Raises ``RuntimeError`` for another ``reduce``.

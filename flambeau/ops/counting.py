@@ -63,8 +63,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0):
     if weights is not None:
         if weights.shape != input.shape:
             raise RuntimeError(
-                f"weights should be 1-d and have the same length as input, got shapes {list(weights.shape)} and "
-                f"{list(input.shape)}"
+                f"weights should be 1-d and have the same length as input, got shapes {list(weights.shape)} and {list(input.shape)}"
             )
         dtype = weights.dtype if weights.dtype is dtypes.float32 else dtypes.float64
     return None, dtype, (input, weights), {"minlength": int(minlength)}

@@ -1,7 +1,8 @@
 """NumPy's decompositions, each in the precision of its operand.
 
 NumPy's own functions take matrices of single precision to double precision and round what they get, which costs twice the time and
-gives another answer than LAPACK's routines for single precision, PyTorch's. The loops for single precision are in NumPy all the same.
+gives another answer than LAPACK's routines for single precision, PyTorch's. The loops for single precision are in NumPy all the
+same.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def _fail(message: str, *_) -> None:
     raise np.linalg.LinAlgError(message)
 
 
-def _decomposed(name: str, loop: str, otherwise: Callable, a: np.ndarray, *more: np.ndarray, error: str = "did not converge") -> Any:
+def _decomposed(
+    name: str, loop: str, otherwise: Callable, a: np.ndarray, *more: np.ndarray, error: str = "did not converge"
+) -> Any:
     """What NumPy's ``loop`` gives for matrices of single precision; what ``otherwise()`` gives for others, and where it has none."""
     signature, found = _SIGNATURES[name].get(a.dtype.char), getattr(loops, loop, None)
     with _threads_for(a):
@@ -120,7 +123,11 @@ def least_squares(a: np.ndarray, b: np.ndarray, driver: str, rcond: float) -> tu
     with _threads_for(a):
         if min(m, n) and lapack.has(a.dtype, driver):
             return lapack.least_squares(a, b, driver, rcond)
-        solved, ranks, values = np.zeros((count, n, columns), a.dtype), np.zeros(count, np.int64), np.zeros((count, min(m, n)), a.real.dtype)
+        solved, ranks, values = (
+            np.zeros((count, n, columns), a.dtype),
+            np.zeros(count, np.int64),
+            np.zeros((count, min(m, n)), a.real.dtype),
+        )
         for i in range(count if min(m, n) else 0):  # another library than LAPACK's usual ones
             solved[i], _, ranks[i], values[i] = np.linalg.lstsq(a[i], b[i], rcond)
         return solved, ranks, values, np.zeros(count, np.int64)

@@ -122,17 +122,13 @@ def deform_conv2d(
     steps = ((height, pad_h, dilation_h, stride_h), (width, pad_w, dilation_w, stride_w))
     out_h, out_w = [(n + 2 * p - (d * (k - 1) + 1)) // s + 1 for (n, p, d, s), k in zip(steps, kernel, strict=True)]
     if weight.shape[1] * groups != channels or channels % offset_groups or out_channels % groups:
-        raise RuntimeError(
-            f"deform_conv2d: channels {channels} do not fit the weight {list(weight.shape)} in {groups} groups"
-        )
+        raise RuntimeError(f"deform_conv2d: channels {channels} do not fit the weight {list(weight.shape)} in {groups} groups")
     if offset.shape[1] != offset_groups * 2 * taps:
         raise RuntimeError(f"offset.shape[1] is not valid: got: {offset.shape[1]} expected: {offset_groups * 2 * taps}")
     if use_mask and mask.shape[1] != offset_groups * taps:
         raise RuntimeError(f"mask.shape[1] is not valid: got: {mask.shape[1]} expected: {offset_groups * taps}")
     if tuple(offset.shape[2:]) != (out_h, out_w) or offset.shape[0] != batch:
-        raise RuntimeError(
-            f"offset output dims: ({offset.shape[2]}, {offset.shape[3]}) - computed output dims: ({out_h}, {out_w})"
-        )
+        raise RuntimeError(f"offset output dims: ({offset.shape[2]}, {offset.shape[3]}) - computed output dims: ({out_h}, {out_w})")
     if out_h <= 0 or out_w <= 0:
         raise RuntimeError(f"Calculated output size too small - out_h: {out_h} out_w: {out_w}")
     moved = offset.reshape(batch * offset_groups, *kernel, 2, out_h, out_w)

@@ -34,6 +34,7 @@ def _drawn(samples: Tensor, first: Tensor, second: Tensor, entry):
 
 
 def drawn_with(samples: Any, entry: str, first: Any, second: Any = None) -> Any:
-    """``samples``, as computed from parameters where these are tensors that gradients are asked of; ``entry``: the name on the tape."""
+    """``samples``, as computed from parameters where these are tensors that gradients are asked of; ``entry``: the name on the
+    tape."""
     on_tape = grad_mode.enabled and any([isinstance(p, dispatch.Tensor) and p.requires_grad for p in (first, second)])
     return _drawn(samples, first, second, entry) if on_tape else samples

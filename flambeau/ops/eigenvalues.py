@@ -38,9 +38,7 @@ def skew(x):
 
 def require_finite(name: str, a: np.ndarray) -> None:
     if not np.isfinite(a).all():
-        raise LinAlgError(
-            f"{name}: The algorithm failed to converge because the input matrix contained non-finite values."
-        )
+        raise LinAlgError(f"{name}: The algorithm failed to converge because the input matrix contained non-finite values.")
 
 
 def _finite_only(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -172,7 +172,8 @@ def embedding(
 
     The row ``padding_idx`` gets no gradient. With ``max_norm``, rows that are looked up and whose ``norm_type``-norm
     is greater are first scaled down to it, in place. ``scale_grad_by_freq`` divides each row's gradient by how often
-    it was looked up. With ``sparse=True`` the gradient of ``weight`` is a sparse tensor with one element for each row of the result.
+    it was looked up. With ``sparse=True`` the gradient of ``weight`` is a sparse tensor with one element for each row of the
+    result.
 
     Raises ``RuntimeError`` for a ``weight`` of other than 2 dims, ``IndexError`` for a number that has no row.
 
@@ -193,7 +194,9 @@ def embedding(
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
     if sparse and weight.requires_grad and dispatch.grad_mode.enabled:
-        return dispatch.sparse().lookup(weight, input, lambda w, i: _embedding(w, i, -1, False), padding_idx, bool(scale_grad_by_freq))
+        return dispatch.sparse().lookup(
+            weight, input, lambda w, i: _embedding(w, i, -1, False), padding_idx, bool(scale_grad_by_freq)
+        )
     return _embedding(weight, input, padding_idx, bool(scale_grad_by_freq))
 
 
@@ -255,7 +258,9 @@ def _number_bags(offsets, count):
     if len(offsets) and offsets[-1] > count:
         raise RuntimeError(f"offsets[-1] can not be greater than input's length({count}). However, got {offsets[-1]}")
     if not all_below(offsets, count + 1):
-        raise RuntimeError(f"offsets have to be between 0 and the input's length ({count}), but there is {offsets.min()} or {offsets.max()}")
+        raise RuntimeError(
+            f"offsets have to be between 0 and the input's length ({count}), but there is {offsets.min()} or {offsets.max()}"
+        )
     return np.cumsum(np.bincount(offsets, minlength=count)[:count]) - 1
 
 
@@ -442,9 +447,7 @@ def _one_hot_kernel(x, classes):
         if x.min() < 0:
             raise RuntimeError(f"Class values must be non-negative. There is a {x.min()}.")
         if x.max() >= classes:
-            raise RuntimeError(
-                f"Class values must be smaller than num_classes. There is a {x.max()} for {classes} classes."
-            )
+            raise RuntimeError(f"Class values must be smaller than num_classes. There is a {x.max()} for {classes} classes.")
     out = np.zeros((*x.shape, classes), np.int64)
     out.reshape(-1)[x.reshape(-1) + np.arange(0, out.size, classes or 1)] = 1
     return out
@@ -486,15 +489,15 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.one_hot.html
     """
     if input._dtype is not dtypes.int64:
-        raise RuntimeError(
-            f"one_hot is only applicable to index tensor of type LongTensor, this one is {input._dtype}."
-        )
+        raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, this one is {input._dtype}.")
     if num_classes < 1:
         if num_classes != -1:
             raise RuntimeError(f"Class values must be smaller than num_classes ({num_classes}).")
         if not input.numel():
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         if input._opaque and not input._storage.is_meta:
-            raise RuntimeError("When vmap-ing torch.nn.functional.one_hot, please provide an explicit positive num_classes argument.")
+            raise RuntimeError(
+                "When vmap-ing torch.nn.functional.one_hot, please provide an explicit positive num_classes argument."
+            )
         num_classes = max(int(input.max().item()) + 1, 1)
     return _one_hot(input, int(num_classes))

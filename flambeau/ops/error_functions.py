@@ -286,7 +286,11 @@ def ndtri(input: Tensor):
 @pointwise(
     kernel=log_ndtr_kernel,
     result="float",
-    grad={"input": lambda g, input: g * (sqrt(2 / pi) / erfcx(input * -sqrt(0.5))).masked_fill((input < 0) & (input * input == np.inf), np.nan)},
+    grad={
+        "input": lambda g, input: (
+            g * (sqrt(2 / pi) / erfcx(input * -sqrt(0.5))).masked_fill((input < 0) & (input * input == np.inf), np.nan)
+        )
+    },
     out=True,
     name="special.log_ndtr",
     samples=samples.unary(),

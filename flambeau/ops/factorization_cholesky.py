@@ -171,9 +171,7 @@ def _factor_gradient(common, L, upper):
     out=True,
     grad={
         "B": lambda g, L, upper: cholesky_solve(g, L, upper),
-        "L": lambda g, L, out, upper: _factor_gradient(
-            cholesky_solve(g, L, upper) @ conjugate_transpose(out), L, upper
-        ),
+        "L": lambda g, L, out, upper: _factor_gradient(cholesky_solve(g, L, upper) @ conjugate_transpose(out), L, upper),
     },
     samples=lambda make: [
         Sample(make(3, 2), make(3, 3, requires_grad=False)),

@@ -136,9 +136,7 @@ def _lu_samples(make):
     out=True,
     grad={"A": _lu_gradient},
     samples=_lu_samples,
-    errors=lambda make: [
-        ErrorSample(RuntimeError, "LU without pivoting is not implemented on the CPU", make(2, 2), pivot=False)
-    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "LU without pivoting is not implemented on the CPU", make(2, 2), pivot=False)],
 )
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False):
     """The LU factorization in one matrix, the pivots, and ``info``: 0, or the number of the first pivot that is 0.

@@ -40,9 +40,7 @@ def _qr_gradient(gs, Q, R, mode):
         )
     m, n = Q.shape[-2], R.shape[-1]
     if mode == "complete" and m > n:
-        raise RuntimeError(
-            "The QR decomposition is not differentiable when mode='complete' and nrows > ncols; use mode='reduced'"
-        )
+        raise RuntimeError("The QR decomposition is not differentiable when mode='complete' and nrows > ncols; use mode='reduced'")
     inner: Any = None
     if gR is not None:
         inner = gR @ conjugate_transpose(R)
@@ -99,9 +97,7 @@ def linalg_qr(A: Tensor, mode: str = "reduced"):
     """
     require_matrix("linalg.qr", A)
     if mode not in ("reduced", "complete", "r"):
-        raise RuntimeError(
-            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
-        )
+        raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'")
     *batch, m, n = A.shape
     k = m if mode == "complete" else min(m, n)
     shapes = ((*batch, m, k) if mode != "r" else (0,), (*batch, k, n))
@@ -189,9 +185,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     require_matrix("torch.linalg.householder_product", A)
     m, n = A.shape[-2:]
     if m < n:
-        raise RuntimeError(
-            "torch.linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]"
-        )
+        raise RuntimeError("torch.linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]")
     Q = A.clone().copy_(eye(m, A)[:, :n])
     for i in reversed(range(tau.shape[-1])):
         Q = _reflect(Q, _reflector(A, i), tau[..., i])

@@ -60,7 +60,13 @@ def _r2c_gradient(g, input_shape, dim, norm):
     return _c2c(whole, dim, _ADJOINT_NORM[norm], False).real
 
 
-@op(layout=layouts.transformed, kernel=_r2c_kernel, name="aten.fft_r2c", backward_name="FftR2CBackward0", grad={"input": _r2c_gradient})
+@op(
+    layout=layouts.transformed,
+    kernel=_r2c_kernel,
+    name="aten.fft_r2c",
+    backward_name="FftR2CBackward0",
+    grad={"input": _r2c_gradient},
+)
 def _r2c(input: Tensor, dim: tuple[int, ...], norm):
     """Real to the half of the spectrum, along the last of ``dim``, that determines the rest."""
     shape = list(input.shape)
@@ -81,7 +87,13 @@ def _c2r_gradient(g, input_shape, dim, norm, n):
     return half * finish(twice, g.dtype, None, False).reshape((-1,) + (1,) * (half.dim() - last - 1))
 
 
-@op(layout=layouts.transformed, kernel=_c2r_kernel, name="aten.fft_c2r", backward_name="FftC2RBackward0", grad={"input": _c2r_gradient})
+@op(
+    layout=layouts.transformed,
+    kernel=_c2r_kernel,
+    name="aten.fft_c2r",
+    backward_name="FftC2RBackward0",
+    grad={"input": _c2r_gradient},
+)
 def _c2r(input: Tensor, dim: tuple[int, ...], norm, n):
     """Half of a spectrum along the last of ``dim`` to ``n`` real values there."""
     shape = list(input.shape)
@@ -101,9 +113,7 @@ def _norm(norm) -> str:
 
 def _floating(input):
     if input.dtype in (dtypes.float16, dtypes.bfloat16):
-        raise RuntimeError(
-            f"Unsupported dtype {scalar_name(input.dtype)}: transforms on the CPU take float32 and float64"
-        )
+        raise RuntimeError(f"Unsupported dtype {scalar_name(input.dtype)}: transforms on the CPU take float32 and float64")
     return input if input.dtype.kind >= dtypes.FLOATING else input.to(dtypes.get_default_dtype())
 
 

@@ -103,9 +103,7 @@ def digamma_kernel(x: np.ndarray) -> np.ndarray:
     result = np.log(t) - 0.5 / t - square * polynomial(_DIGAMMA, square) - below
     fraction = x - np.trunc(x)
     reflected = result - pi / np.tan(pi * fraction)
-    return np.where(
-        x < 0, np.where(fraction == 0, np.nan, reflected), np.where(x == 0, np.copysign(np.inf, -x), result)
-    )
+    return np.where(x < 0, np.where(fraction == 0, np.nan, reflected), np.where(x == 0, np.copysign(np.inf, -x), result))
 
 
 def _cotangent_derivative(n: int) -> tuple[float, ...]:

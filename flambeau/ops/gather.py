@@ -65,7 +65,9 @@ def _check_scatter(name: str, input, dim: int, index, src=None) -> int:
         if not wrong:
             wrong = any([m > n for n, m in zip(given if src.shape else [1] * len(wanted), wanted, strict=False)])
             if not wrong and src.shape and len(given) < len(wanted):  # which PyTorch notices first
-                raise IndexError(f"Dimension out of range (expected to be in range of [{-len(given)}, {len(given) - 1}], but got {len(given)})")
+                raise IndexError(
+                    f"Dimension out of range (expected to be in range of [{-len(given)}, {len(given) - 1}], but got {len(given)})"
+                )
         if len(given) != len(wanted):
             raise RuntimeError(
                 f"Index tensor must have the same number of dimensions as src tensor: {name}() got index of shape {list(index.shape)} "
@@ -260,7 +262,10 @@ def scatter(
         "input": lambda g: g,
         "src": lambda g, dim, index, src_shape: _into(g.gather(dim, index), src_shape, "ScatterAdd"),
     },
-    samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 4, 2), make(4, 2)), Sample(make(2, 3), 1, make.index(3, 2, 2), make(2, 2))],
+    samples=lambda make: [
+        Sample(make(3, 2), 0, make.index(3, 4, 2), make(4, 2)),
+        Sample(make(2, 3), 1, make.index(3, 2, 2), make(2, 2)),
+    ],
 )
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor):
     """``input`` with ``src`` added at ``index``: ``out[index[i][j]][j] += src[i][j]`` for ``dim=0``, and so on.
@@ -345,7 +350,15 @@ def _expand_scatter_mean(e, input, index, src, dim, reduce, include_self):
     ],
     errors=lambda make: [
         ErrorSample(RuntimeError, "reduce argument must be", make(3), 0, make.index(3, 2), make(2), "max"),
-        ErrorSample(RuntimeError, "Index tensor must have the same number of dimensions as src tensor", make(3), 0, make.index(3, 2), make(2, 1), "sum"),
+        ErrorSample(
+            RuntimeError,
+            "Index tensor must have the same number of dimensions as src tensor",
+            make(3),
+            0,
+            make.index(3, 2),
+            make(2, 1),
+            "sum",
+        ),
     ],
 )
 def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True):
@@ -416,7 +429,12 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     return elements_at(input.reshape(-1), (index,))
 
 
-@composite(layout=layouts.as_first, name="put", inplace=True, samples=lambda make: [Sample(make(2, 3), make.index(6, 2, unique=True), make(2))])
+@composite(
+    layout=layouts.as_first,
+    name="put",
+    inplace=True,
+    samples=lambda make: [Sample(make(2, 3), make.index(6, 2, unique=True), make(2))],
+)
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """``input`` with ``source`` written (or added) at ``index`` of ``input`` seen as one row.
 

@@ -1,7 +1,7 @@
 """Samples of images, taken at the places of a grid.
 
-The formulas are written once, for arrays and for tensors: as the kernels of the primitives, and as what is recorded where a gradient is
-to be differentiated in turn.
+The formulas are written once, for arrays and for tensors: as the kernels of the primitives, and as what is recorded where a
+gradient is to be differentiated in turn.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def _bounded(x, n: int, padding_mode: str, align_corners: bool) -> tuple:
 
 
 def _coordinates(grid, sizes: tuple, padding_mode: str, align_corners: bool) -> tuple[list, list]:
-    """The coordinates in the image that places of the grid stand for, (N, places) for each dim, and how they change with the grid's."""
+    """The coordinates in the image that places of the grid stand for, (N, places) for each dim, and how they change with the
+    grid's."""
     coordinates, slopes = _scaled(grid, sizes, align_corners)
     for d, n in enumerate(sizes):
         coordinates[d], slope = _bounded(coordinates[d], n, padding_mode, align_corners)
@@ -284,7 +285,9 @@ def _bicubic(input, grid, padding_mode: str, align_corners: bool):
     for i in range(4):
         row = None
         for j in range(4):
-            places = [_bounded(low + k - 1, n, padding_mode, align_corners)[0] for low, k, n in zip(floors, (i, j), sizes, strict=True)]
+            places = [
+                _bounded(low + k - 1, n, padding_mode, align_corners)[0] for low, k, n in zip(floors, (i, j), sizes, strict=True)
+            ]
             part = _taken(flat, *_index(places, sizes)) * weights[1][j].unsqueeze(1)
             row = part if row is None else row + part
         part = row * weights[0][i].unsqueeze(1)
@@ -297,9 +300,7 @@ def _bicubic(input, grid, padding_mode: str, align_corners: bool):
 
 def _check_grid(input, grid, mode: str, padding_mode: str) -> None:
     if mode not in ("bilinear", "nearest", "bicubic"):
-        raise ValueError(
-            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
-        )
+        raise ValueError(f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'")
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ValueError(
             "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
@@ -311,8 +312,7 @@ def _check_grid(input, grid, mode: str, padding_mode: str) -> None:
     dims = input.dim() - 2
     if grid._shape[-1] != dims:
         raise RuntimeError(
-            f"grid_sampler(): expected grid to have size {dims} in last dimension, but got grid with sizes "
-            f"{list(grid._shape)}"
+            f"grid_sampler(): expected grid to have size {dims} in last dimension, but got grid with sizes {list(grid._shape)}"
         )
     if dims not in (2, 3) or grid.dim() != input.dim():
         raise RuntimeError(
@@ -344,9 +344,7 @@ def _check_grid(input, grid, mode: str, padding_mode: str) -> None:
         Sample(make(1, 1, 2, 2, 3), make(1, 1, 2, 1, 3, low=-0.9, high=0.9), align_corners=True),
     ],
     errors=lambda make: [
-        ErrorSample(
-            ValueError, "expected mode to be", make(1, 1, 3, 3), make(1, 2, 2, 2), "linear", align_corners=True
-        ),
+        ErrorSample(ValueError, "expected mode to be", make(1, 1, 3, 3), make(1, 2, 2, 2), "linear", align_corners=True),
         ErrorSample(RuntimeError, "same batch size", make(1, 1, 3, 3), make(2, 2, 2, 2), align_corners=True),
         ErrorSample(RuntimeError, "size 2 in last dimension", make(1, 1, 3, 3), make(1, 2, 2, 3), align_corners=True),
     ],

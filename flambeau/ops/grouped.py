@@ -68,8 +68,9 @@ def grouped_mm(
 ) -> Tensor:
     """A product for each group, of which ``offs`` says where they end in the dim that a 2-d operand has them in.
 
-    A 2-d ``mat_a`` and a 3-d ``mat_b``: groups of rows, each with its matrix. 3-d and 2-d: each matrix with its columns. Both 2-d: groups
-    of the dim that is summed over, so that the result is 3-d. Both 3-d: :func:`torch.bmm`. What is behind the last end gives zeros.
+    A 2-d ``mat_a`` and a 3-d ``mat_b``: groups of rows, each with its matrix. 3-d and 2-d: each matrix with its columns. Both 2-d:
+    groups of the dim that is summed over, so that the result is 3-d. Both 3-d: :func:`torch.bmm`. What is behind the last end
+    gives zeros.
 
     Raises ``RuntimeError`` for shapes that do not fit.
 

@@ -15,8 +15,8 @@ __all__ = ["rounded_once"]
 
 
 def rounded_once(rule: Callable, g: Tensor, *values: Any) -> Tensor:
-    """``rule(g, *values)``, a gradient that PyTorch computes by one kernel: of half precision it is computed in float32 and rounded at the
-    end. The ops that such a rule is made of would round each.
+    """``rule(g, *values)``, a gradient that PyTorch computes by one kernel: of half precision it is computed in float32 and
+    rounded at the end. The ops that such a rule is made of would round each.
     """
     dtype = g.dtype
     if dtype is not dtypes.float16 and dtype is not dtypes.bfloat16:

@@ -26,7 +26,11 @@ def _xor_kernel(x, dim, keepdim):
 @op(
     kernel=_xor_kernel,
     out="same",
-    samples=lambda make: [Sample(make(3, 4, requires_grad=False)), Sample(make(3, 4, requires_grad=False).long(), (0, 1), keepdim=True), Sample(make(requires_grad=False))],
+    samples=lambda make: [
+        Sample(make(3, 4, requires_grad=False)),
+        Sample(make(3, 4, requires_grad=False).long(), (0, 1), keepdim=True),
+        Sample(make(requires_grad=False)),
+    ],
     errors=lambda make: [
         ErrorSample(RuntimeError, "Unknown hash_tensor mode: 1", make(2), mode=1),
         ErrorSample(RuntimeError, "Specify the reduction dim with the 'dim' argument", make(0)),
@@ -34,7 +38,8 @@ def _xor_kernel(x, dim, keepdim):
     ],
 )
 def hash_tensor(input: Tensor, dim: int | Sequence[int] = (), *, keepdim: bool = False, mode: int = 0):
-    """A hash of the elements, in all or along ``dim``: the exclusive or of their bits, as ``float64`` or ``int64``; of dtype ``uint64``.
+    """A hash of the elements, in all or along ``dim``: the exclusive or of their bits, as ``float64`` or ``int64``; of dtype
+    ``uint64``.
 
     Raises ``RuntimeError`` for another ``mode`` and for an empty tensor.
 

@@ -225,9 +225,7 @@ def is_filling(indices, values) -> bool:
 
 
 @composite(layout=layouts.as_first, name="index_put", inplace=True)
-def index_put_(
-    input: Tensor, indices: Sequence[Tensor | None] | Sequence[Tensor], values: Tensor, accumulate: bool = False
-):
+def index_put_(input: Tensor, indices: Sequence[Tensor | None] | Sequence[Tensor], values: Tensor, accumulate: bool = False):
     """``input`` with ``values`` written (or added) at the tuple of index tensors ``indices``.
 
     Raises ``RuntimeError`` without an index, for shapes that do not fit, and for values of another dtype.
@@ -389,7 +387,10 @@ def _check_copied(input, d, index, source):
         "input": lambda g: g,
         "source": lambda g, index, dim, source_shape: g.index_select(dim, index.reshape(-1)).reshape(source_shape),
     },
-    samples=lambda make: [Sample(make(3, 2), 0, make.index(3, 2), make(2, 2)), Sample(make(3), 0, make.index(3, 4), make(4), alpha=2)],
+    samples=lambda make: [
+        Sample(make(3, 2), 0, make.index(3, 2), make(2, 2)),
+        Sample(make(3), 0, make.index(3, 4), make(4), alpha=2),
+    ],
 )
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number | complex = 1):
     """``input`` with ``alpha * source``'s slices added at the entries of ``index``.

@@ -29,9 +29,7 @@ def _cat_gradient(g, dim, sizes, needs):
 
 def _list_of_tensors(tensors, name: str) -> list:
     if not isinstance(tensors, (tuple, list)):
-        raise TypeError(
-            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
-        )
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}")
     tensors = list(tensors)
     if {t.__class__ for t in tensors} != {dispatch.Tensor}:
         _refuse_others(tensors, name)
@@ -173,8 +171,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0):
     if {t._shape for t in tensors} != {shape}:
         i, t = next((i, t) for i, t in enumerate(tensors) if t._shape != shape)
         raise RuntimeError(
-            f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
-            f"{list(t._shape)} at entry {i}"
+            f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(t._shape)} at entry {i}"
         )
     return (*shape[:d], len(tensors), *shape[d:]), dtype, tensors, {"dim": d}
 
@@ -197,7 +194,14 @@ def _padded_gradient(g, needs, batch_first, left, sizes):
     ])  # fmt: skip
 
 
-@op(name="_pad_sequence", tensors="*tensors", method=False, kernel=_padded_rows, grad={"*": _padded_gradient}, backward_name="TransposeBackward0")
+@op(
+    name="_pad_sequence",
+    tensors="*tensors",
+    method=False,
+    kernel=_padded_rows,
+    grad={"*": _padded_gradient},
+    backward_name="TransposeBackward0",
+)
 def pad_sequence(tensors: Sequence[Tensor], batch_first, value, left):
     """Sequences (length, ...), alike but for their lengths, as one tensor in which all have the longest's: what
     ``nn.utils.rnn.pad_sequence`` records."""

@@ -129,7 +129,9 @@ def convolution(inputs, shape, attrs) -> Order | None:
         return sequences((weight,), shape, attrs)
     if not any([is_channels_last(t.shape, t.stride()) for t in (x, weight)]):
         return None
-    if len(shape) == 5 and (x.dtype is dtypes.float64 or (attrs["groups"] == 1 and x.shape[0] == 1 and prod(x.shape[:4]) <= _SMALL)):
+    if len(shape) == 5 and (
+        x.dtype is dtypes.float64 or (attrs["groups"] == 1 and x.shape[0] == 1 and prod(x.shape[:4]) <= _SMALL)
+    ):
         return None
     return _order(len(shape))
 

@@ -1,6 +1,7 @@
 """Least squares: the solutions of systems with more equations than unknowns, or fewer.
 
-The last two dims are the matrix, dims before them a batch. Gradients: Golub and Pereyra, The differentiation of pseudo-inverses (1973).
+The last two dims are the matrix, dims before them a batch. Gradients: Golub and Pereyra, The differentiation of pseudo-inverses
+(1973).
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def _least_squares_kernel(a, b, driver, rcond):
     batch, (m, n) = a.shape[:-2], a.shape[-2:]
     count = prod(batch)
     solved, ranks, values, info = decompositions.least_squares(
-        a.reshape(count, m, n), b.reshape(count, m, b.shape[-1]), driver, np.finfo(a.dtype).eps * max(m, n) if rcond is None else rcond
+        a.reshape(count, m, n),
+        b.reshape(count, m, b.shape[-1]),
+        driver,
+        np.finfo(a.dtype).eps * max(m, n) if rcond is None else rcond,
     )
     if info.any():
         i = int(np.flatnonzero(info)[0])
@@ -103,15 +107,12 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
         raise RuntimeError("torch.linalg.lstsq: other must have at least 1 dimension.")
     driver = "gelsy" if driver is None else driver
     if driver not in _DRIVERS:
-        raise RuntimeError(
-            f"torch.linalg.lstsq: parameter `driver` should be one of ({', '.join(_DRIVERS)}), got {driver!r}"
-        )
+        raise RuntimeError(f"torch.linalg.lstsq: parameter `driver` should be one of ({', '.join(_DRIVERS)}), got {driver!r}")
     vector = A.dim() - 1 == B.dim() and B.shape == A.shape[:-1]
     b = B.unsqueeze(-1) if vector else B
     if b.shape[-2] != A.shape[-2]:
         raise RuntimeError(
-            "torch.linalg.lstsq: input.size(-2) should match other.size(-2): "
-            f"got shapes {list(A.shape)} and {list(B.shape)}"
+            f"torch.linalg.lstsq: input.size(-2) should match other.size(-2): got shapes {list(A.shape)} and {list(B.shape)}"
         )
     m, n = A.shape[-2:]
     batch = broadcast_shapes(A.shape[:-2], b.shape[:-2])

@@ -56,9 +56,7 @@ def require_square(name: str, A) -> None:
 
 def require_square_shape(name: str, A) -> None:
     if A.shape[-1] != A.shape[-2]:
-        raise RuntimeError(
-            f"{name}: A must be batches of square matrices, but they are {A.shape[-2]} by {A.shape[-1]} matrices"
-        )
+        raise RuntimeError(f"{name}: A must be batches of square matrices, but they are {A.shape[-2]} by {A.shape[-1]} matrices")
 
 
 def eye(n: int, like) -> dispatch.Tensor:
@@ -289,8 +287,7 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     require_square("linalg.solve", A)
     if A.dtype is not B.dtype:
         raise RuntimeError(
-            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {A.dtype} and B of type {B.dtype} "
-            "instead"
+            f"linalg.solve: Expected A and B to have the same dtype, but found A of type {A.dtype} and B of type {B.dtype} instead"
         )
     vector = _is_vector(A, B)
     if vector and not left:

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
         Sample(make(2, 3), make(3)),
     ],
     errors=lambda make: [
-        ErrorSample(
-            RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 4x5\)", make(2, 3), make(5, 4), make(5)
-        ),
+        ErrorSample(RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 4x5\)", make(2, 3), make(5, 4), make(5)),
     ],
 )
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -143,9 +143,7 @@ def _nll_loss_of_gradient(g, target, weight, ignore_index, reduction):
     method=False,
     backward_name="NllLossBackwardBackward0",
 )
-def _nll_loss_grad(
-    grad: Tensor, target: Tensor, weight: Tensor, shape: Sequence[int], ignore_index, reduction: str
-):
+def _nll_loss_grad(grad: Tensor, target: Tensor, weight: Tensor, shape: Sequence[int], ignore_index, reduction: str):
     """The gradient of :func:`nll_loss` with respect to its input, of the input's ``shape``."""
     attrs = {"shape": tuple(shape), "ignore_index": ignore_index, "reduction": reduction}
     return tuple(shape), grad._dtype, (grad, target, weight), attrs
@@ -209,15 +207,11 @@ def _check_classes(input, target, weight):
                 f"{'for a column of them give target.squeeze(1)' if given[1] == 1 else 'for one-hot rows give target.argmax(1)'}"
             )
     elif len(shape) == 4 and len(given) != 3:
-        raise RuntimeError(
-            f"only batches of spatial targets supported (3D tensors) but got targets of dimension: {len(given)}"
-        )
+        raise RuntimeError(f"only batches of spatial targets supported (3D tensors) but got targets of dimension: {len(given)}")
     elif given[1:] != shape[2:]:
         expected = [shape[0], *shape[2:]]
         if len(shape) == 4:
-            raise RuntimeError(
-                f"size mismatch (got input: {list(shape)} , target: {list(given)}): expected target {expected}"
-            )
+            raise RuntimeError(f"size mismatch (got input: {list(shape)} , target: {list(given)}): expected target {expected}")
         raise RuntimeError(f"Expected target size {expected}, got {list(given)}")
     if target._dtype not in (dtypes.int64, dtypes.uint8):
         raise RuntimeError(
@@ -232,9 +226,7 @@ def _check_classes(input, target, weight):
                 f"of shape: {list(weight._shape)}"
             )
         if weight._dtype is not input._dtype:
-            raise RuntimeError(
-                f"expected scalar type {scalar_name(input._dtype)} but found {scalar_name(weight._dtype)}"
-            )
+            raise RuntimeError(f"expected scalar type {scalar_name(input._dtype)} but found {scalar_name(weight._dtype)}")
     return target.reshape(()) if len(shape) == 1 else target
 
 
@@ -344,9 +336,7 @@ def _against_probabilities(logp, target, weight, reduction, smoothing):
     ],
     errors=lambda make: [
         ErrorSample(ValueError, "batch_size", make(3, 4), _classes(make, 2)),
-        ErrorSample(
-            RuntimeError, "label_smoothing must be between", make(3, 4), _classes(make, 3), label_smoothing=2.0
-        ),
+        ErrorSample(RuntimeError, "label_smoothing must be between", make(3, 4), _classes(make, 3), label_smoothing=2.0),
         ErrorSample(RuntimeError, "Expected floating point type for target", make(3, 4), _classes(make, 3, 4)),
         ErrorSample(RuntimeError, "expected target dtype to be Long", make(3, 4), make(3)),
         ErrorSample(RuntimeError, "cross_entropy: weight tensor", make(3, 4), _classes(make, 3), make(5)),

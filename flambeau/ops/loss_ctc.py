@@ -39,7 +39,9 @@ class _Lattice:
             raise RuntimeError(f"ctc_loss: a target is not in label range: expected 0 to {classes - 1}")
         self.steps, self.input_lengths, self.target_lengths = steps, input_lengths, target_lengths
         places = (self.labels + classes * np.arange(samples)[:, None]).ravel()
-        self.emissions = log_probs.reshape(steps, samples * classes).take(places, 1).reshape(steps, *self.labels.shape).astype(np.float64)
+        self.emissions = (
+            log_probs.reshape(steps, samples * classes).take(places, 1).reshape(steps, *self.labels.shape).astype(np.float64)
+        )
         # What leaving out the blank between two labels adds: nothing where they differ, else it makes that impossible.
         self.skip = np.full(self.labels.shape, -np.inf)
         self.skip[:, 3::2][self.labels[:, 3::2] != self.labels[:, 1:-2:2]] = 0
@@ -93,7 +95,8 @@ class _Lattice:
 
 
 class _Sums:
-    """Logarithms of sums of three numbers whose logarithms are known: for each state its own, ``stay``, and those of the two before it."""
+    """Logarithms of sums of three numbers whose logarithms are known: for each state its own, ``stay``, and those of the two
+    before it."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         samples, states = shape

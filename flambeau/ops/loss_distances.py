@@ -230,9 +230,7 @@ def _huber_loss(input: Tensor, target: Tensor, reduction: str, delta):
     ],
     errors=lambda make: [*wrong_reduction(make), ErrorSample(RuntimeError, "delta", make(3), make(3), delta=0.0)],
 )
-def huber_loss(
-    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
-) -> Tensor:
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None) -> Tensor:
     r"""With :math:`d = |input - target|`: :math:`d^2 / 2` where :math:`d < delta`, else :math:`delta (d - delta / 2)`.
 
     ``weight`` multiplies each element's loss; the mean is over the elements, not their weights.

@@ -193,9 +193,7 @@ def _lower_logistic_entropy(b, x, y, weight, pos_weight):
     method=False,
     backward_name="BinaryCrossEntropyWithLogitsBackward0",
 )
-def _binary_cross_entropy_with_logits(
-    input: Tensor, target: Tensor, weight: Tensor, pos_weight: Tensor, reduction: str
-):
+def _binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor, pos_weight: Tensor, reduction: str):
     """:func:`binary_cross_entropy_with_logits` after the checks."""
     return paired("binary_cross_entropy_with_logits", reduction, input, target, weight, pos_weight)
 

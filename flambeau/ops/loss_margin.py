@@ -204,9 +204,7 @@ def triplet_margin_loss(
     """
     reduction = checked_reduction(reduction, size_average, reduce)
     _check_triplet(anchor, positive, negative, margin)
-    return _hinge_of_triplet(
-        anchor, positive, negative, lambda x, y: pairwise_distance(x, y, p, eps), margin, swap, reduction
-    )
+    return _hinge_of_triplet(anchor, positive, negative, lambda x, y: pairwise_distance(x, y, p, eps), margin, swap, reduction)
 
 
 @composite(

@@ -72,16 +72,15 @@ def per_element(g, reduction: str, like):
 
 
 def paired(kernel: str, reduction: str, input, target, *others, **settings):
-    """What a record of a loss of operands that broadcast gives: the shape after the reduction, their common dtype, the operands in it."""
+    """What a record of a loss of operands that broadcast gives: the shape after the reduction, their common dtype, the operands in
+    it."""
     operands = (input, target, *others)
     dtype = input._dtype
     for x in operands:
         if x is not None:
             dtype = promote_types(dtype, x._dtype)
     if dtype.kind != dtypes.FLOATING:
-        raise NotImplementedError(
-            f"\"{kernel}\" not implemented for '{scalar_name(dtype)}': the loss needs floating-point tensors"
-        )
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_name(dtype)}': the loss needs floating-point tensors")
     shape = broadcast_shapes(*[x._shape for x in operands if x is not None])
     inputs = tuple([x if x is None or x._dtype is dtype else x.to(dtype) for x in operands])
     return shape if reduction == "none" else (), dtype, inputs, {"reduction": reduction, **settings}

@@ -44,9 +44,7 @@ def _masked_scatter_kernel(x, mask, source):
     mask = np.broadcast_to(mask, out.shape)
     n = int(mask.sum())
     if source.size < n:
-        raise RuntimeError(
-            f"Number of elements of source < number of ones in mask: {n} are masked, source has {source.size}"
-        )
+        raise RuntimeError(f"Number of elements of source < number of ones in mask: {n} are masked, source has {source.size}")
     out[mask] = source.reshape(-1)[:n]
     return out
 
@@ -81,9 +79,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor):
     if mask.dtype is not dtypes.bool:
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype}")
     if source.dtype is not input.dtype:
-        raise RuntimeError(
-            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}"
-        )
+        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}")
     return tuple(broadcast_shapes(input.shape, mask.shape)), input.dtype, (input, mask, source), {}
 
 

@@ -70,8 +70,7 @@ def mm(input: Tensor, mat2: Tensor):
     if input._dtype is not mat2._dtype:
         raise RuntimeError(
             f"expected m1 and m2 to have the same dtype, but got: {_C_NAMES[input.dtype.name]} != "
-            f"{_C_NAMES[mat2.dtype.name]} (input is {input.dtype} and mat2 is {mat2.dtype}). "
-            + fix(input, mat2, "input", "mat2")
+            f"{_C_NAMES[mat2.dtype.name]} (input is {input.dtype} and mat2 is {mat2.dtype}). " + fix(input, mat2, "input", "mat2")
         )
     return shape, input._dtype, (input, mat2), {}
 
@@ -224,9 +223,7 @@ def _broadcast_matmul(input: Tensor, other: Tensor):
     ],
     errors=lambda make: [
         ErrorSample(RuntimeError, "both arguments to matmul need to be at least 1D", make(), make(3)),
-        ErrorSample(
-            RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(64x100 and 64x10\)", make(64, 100), make(64, 10)
-        ),
+        ErrorSample(RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(64x100 and 64x10\)", make(64, 100), make(64, 10)),
         ErrorSample(RuntimeError, r"size mismatch, got input \(2\), mat \(2x3\), vec \(4\)", make(2, 3), make(4)),
         ErrorSample(RuntimeError, "Expected size for first two dimensions of batch2", make(2, 2, 3), make(2, 4, 5)),
     ],
@@ -292,9 +289,7 @@ def _batch_samples(make):
     },
     samples=_batch_samples,
     errors=lambda make: [
-        ErrorSample(
-            RuntimeError, "Expected size for first two dimensions of batch2", make(3), make(2, 3, 4), make(2, 3, 5)
-        )
+        ErrorSample(RuntimeError, "Expected size for first two dimensions of batch2", make(3), make(2, 3, 4), make(2, 3, 5))
     ],
 )
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1):
@@ -322,12 +317,8 @@ def _require_input_dtype(input, other) -> None:
         )
 
 
-@composite(
-    out="same", inplace=True, samples=lambda make: [Sample(make(2, 2), make(2, 2, 3), make(2, 3, 2), beta=0.5, alpha=2.0)]
-)
-def addbmm(
-    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1
-) -> Tensor:
+@composite(out="same", inplace=True, samples=lambda make: [Sample(make(2, 2), make(2, 2, 3), make(2, 3, 2), beta=0.5, alpha=2.0)])
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1) -> Tensor:
     r"""The sum of a batch of matrix products, added to a matrix.
 
     .. math:: \beta\,\text{input} + \alpha\sum_i \text{batch1}_i @ \text{batch2}_i

@@ -146,11 +146,7 @@ def check_parameters(name: str, input, *parameters) -> None:
     """Parameters have the input's dtype, or float32 for an input in half precision."""
     refuse(name, input, kinds=NOT_FLOATING)
     for p in parameters:
-        if (
-            p is not None
-            and p._dtype is not input._dtype
-            and not (input._dtype.itemsize == 2 and p._dtype is dtypes.float32)
-        ):
+        if p is not None and p._dtype is not input._dtype and not (input._dtype.itemsize == 2 and p._dtype is dtypes.float32):
             raise RuntimeError(
                 f"mixed dtype (CPU): expect parameter to have scalar type of Float: the input is {input._dtype}, a parameter "
                 f"{p._dtype}; all inputs must share same datatype"
@@ -228,9 +224,7 @@ def group_norm(
         Sample(make(2, 4, 3), None, None, 2, 4, 3, 1, 1e-5),
     ],
 )
-def native_group_norm(
-    input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float
-):
+def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float):
     """:func:`group_norm` of (N, C, HxW), with the means and reciprocal standard deviations (N, group).
 
     >>> import flambeau as torch
@@ -267,9 +261,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     Source: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks (2012)
     """
     if input.dim() < 3:
-        raise ValueError(
-            f"Expected 3D or higher dimensionality                          input (got {input.dim()} dimensions)"
-        )
+        raise ValueError(f"Expected 3D or higher dimensionality                          input (got {input.dim()} dimensions)")
     if not input.numel():
         return input
     n, c = input._shape[:2]

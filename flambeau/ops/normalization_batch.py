@@ -58,9 +58,7 @@ def _grad_of_scaled(g, needs, input, weight, running_mean, running_var, eps):
     method=False,
     backward_name="NativeBatchNormBackward0",
 )
-def _batch_norm_inference(
-    input: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, eps: float
-):
+def _batch_norm_inference(input: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, eps: float):
     """Batch norm with given mean and variance."""
     return input._shape, input._dtype, (input, weight, bias, running_mean, running_var), {"eps": eps}
 
@@ -73,13 +71,9 @@ def _check_channels(input, running_mean, running_var, weight, bias) -> tuple:
     named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, t in named.items():
         if t is not None and t.numel() != c:
-            raise RuntimeError(
-                f"{name} should contain {c} elements not {t.numel()}: the input has shape {list(input._shape)}"
-            )
+            raise RuntimeError(f"{name} should contain {c} elements not {t.numel()}: the input has shape {list(input._shape)}")
         if t is not None and t.dim() != 1 and name.startswith("running"):
-            raise RuntimeError(
-                f"TensorAccessor expected 1 dims but tensor has {t.dim()}: {name} has shape {list(t._shape)}"
-            )
+            raise RuntimeError(f"TensorAccessor expected 1 dims but tensor has {t.dim()}: {name} has shape {list(t._shape)}")
     refuse("batch_norm", input, kinds=NOT_FLOATING)
     check_parameters("batch_norm", input, *named.values())
     return tuple([t if t is None or t.dim() == 1 else t.reshape(-1) for t in (weight, bias)])
@@ -125,9 +119,7 @@ def _normalised_batch(input, running_mean, running_var, weight, bias, momentum, 
         Sample(make(2, 2, 2, 2), None, None, make(2), training=True, eps=0.5),
         Sample(make(2, 2, 2, 2), None, None, make(2, 1), make(1, 2), training=True),
         Sample(make(4, 3), make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False)),
-        Sample(
-            make(2, 3, 2), make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False), make(3), make(3)
-        ),
+        Sample(make(2, 3, 2), make(3, requires_grad=False), make(3, low=0.5, high=2, requires_grad=False), make(3), make(3)),
     ],
     errors=lambda make: [
         ErrorSample(RuntimeError, "running_mean must be defined in evaluation mode", make(4, 3), None, None),

@@ -82,9 +82,7 @@ def backward(g, x, mean, var, weight, form, axes, affine, eps, needs):
         return y, rstd[own]
 
     def affine_sums(b, y):
-        return np.stack(
-            [accurate_sum(g[b] * y, affine_axes, keepdims=True), accurate_sum(g[b], affine_axes, keepdims=True)]
-        )
+        return np.stack([accurate_sum(g[b] * y, affine_axes, keepdims=True), accurate_sum(g[b], affine_axes, keepdims=True)])
 
     def rows(b):
         """A block's gradient, where its mean and variance are its own; returns its sums for weight and bias."""

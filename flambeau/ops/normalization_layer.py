@@ -94,9 +94,7 @@ def _layer_normalised(input, normalized_shape, weight, bias, eps):
     method=False,
     samples=lambda make: [Sample(make(3, 4), (4,), make(4), make(4), 1e-5), Sample(make(2, 4), (4,), None, None, 1e-5)],
 )
-def native_layer_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
-):
+def native_layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float):
     """:func:`layer_norm`, with mean and reciprocal standard deviation.
 
     >>> import flambeau as torch
@@ -121,9 +119,7 @@ def native_layer_norm(
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "Given normalized_shape", make(3, 4), (3,))],
 )
-def rms_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
-) -> Tensor:
+def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     r""":math:`x / \sqrt{mean(x^2) + eps}\,w` over the last dims, which have ``normalized_shape``.
 
     ``eps`` is by default the dtype's machine epsilon.

@@ -288,9 +288,7 @@ def matrix_norm(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_norm.html
     """
     if A.dim() < 2:
-        raise RuntimeError(
-            f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got {list(A.shape)}"
-        )
+        raise RuntimeError(f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions, got {list(A.shape)}")
     _require_inexact("linalg.matrix_norm", A)
     first, second = _matrix_dims(dim, A.dim())
     if ord == "fro":
@@ -352,8 +350,7 @@ def linalg_norm(
         raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}")
     if dims is None and A.dim() not in (1, 2):
         raise RuntimeError(
-            "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got a "
-            f"{A.dim()}-dimensional tensor"
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got a {A.dim()}-dimensional tensor"
         )
     if isinstance(ord, str) or (len(dims) == 2 if dims is not None else A.dim() == 2):
         return matrix_norm(A, ord, (-2, -1) if dims is None else dims, keepdim, dtype=dtype)

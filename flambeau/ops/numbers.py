@@ -23,7 +23,8 @@ def number_places(check: Callable, tensors: tuple[str, ...]) -> dict[str, tuple[
     """The arguments of an op that are numbers: by name the place, what PyTorch calls them, ``int``, ``float`` or ``Number``, and
     whether they are given by name only.
 
-    ``""`` stands for whole numbers or sequences of them, and a ``*`` before the name for all that are left. Of arguments that may be tensors the op itself knows what they mean.
+    ``""`` stands for whole numbers or sequences of them, and a ``*`` before the name for all that are left. Of arguments that may
+    be tensors the op itself knows what they mean.
     """
     code, found = check.__code__, {}  # type: ignore[attr-defined]
     for place, name in enumerate(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]):

@@ -21,13 +21,16 @@ def _is_number(x: Any) -> bool:
 
 
 def as_today(name: str, positional: int, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
-    """The arguments of a call as they are given today, if it is one of the older forms; ``positional``: how many tensors the op takes."""
+    """The arguments of a call as they are given today, if it is one of the older forms; ``positional``: how many tensors the op
+    takes."""
     names = _NUMBERS.get(name)
     if names is None or kwargs:
         return None
     numbers = [a for a in args if _is_number(a)]
     tensors = tuple(a for a in args if not _is_number(a))
-    if len(tensors) == 1 and len(numbers) == 2 and name in ("add", "sub", "rsub"):  # add(input, 2, alpha), which is none of the older ones
+    if (
+        len(tensors) == 1 and len(numbers) == 2 and name in ("add", "sub", "rsub")
+    ):  # add(input, 2, alpha), which is none of the older ones
         return (*tensors, numbers[0]), {"alpha": numbers[1]}
     if not 0 < len(numbers) <= len(names) or len(tensors) != positional or _is_number(args[-1]):
         return None

@@ -75,7 +75,11 @@ def _nanmedian_all(input: Tensor):
     return (), input.dtype, (input,), {}
 
 
-_PICKED: dict[str, Any] = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",), "grad": {"input": selected_gradient}}
+_PICKED: dict[str, Any] = {
+    "outputs": ("values", "indices"),
+    "nondifferentiable": ("indices",),
+    "grad": {"input": selected_gradient},
+}
 
 
 @op(kernel=_median_along, name="aten.median", backward_name="MedianBackward1", **_PICKED)

@@ -154,9 +154,7 @@ Supported combinations for non-constant padding:
 
 def _check_mapped(shape, pad: tuple[int, ...], mode: str) -> None:
     if len(pad) not in (2, 4, 6) or len(shape) - len(pad) // 2 not in (1, 2):
-        raise NotImplementedError(
-            f"Padding size {len(pad)} is not supported for {len(shape)}D input tensor.{_SUPPORTED}"
-        )
+        raise NotImplementedError(f"Padding size {len(pad)} is not supported for {len(shape)}D input tensor.{_SUPPORTED}")
     pairs = _pairs(pad)
     if mode != "circular" and 0 in shape[len(shape) - len(pairs) - 1 :]:
         n = len(pairs)

@@ -332,7 +332,9 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0):
     sizes = tuple([_index(n) for n in split_sizes])
     n = input.shape[d] if input.dim() else 1
     if min(sizes, default=0) < 0:
-        raise RuntimeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={list(sizes)}")
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={list(sizes)}"
+        )
     if sum(sizes) != n:
         raise RuntimeError(
             f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {dim}), but got "
@@ -475,14 +477,18 @@ def _only(name: str, *given):
     """The one argument among several spellings of it that has been given."""
     found = [value for value in given if value is not None]
     if len(found) != 1:
-        raise TypeError(f"{name}() takes one of its arguments that say where to cut, or into how many pieces; {len(found)} were given")
+        raise TypeError(
+            f"{name}() takes one of its arguments that say where to cut, or into how many pieces; {len(found)} were given"
+        )
     return found[0]
 
 
 def _even_pieces(name: str, input, indices_or_sections, dim: int, least: int):
     """:func:`tensor_split` along ``dim`` of a tensor of at least so many dims, which a number of pieces must divide."""
     if input.dim() < least:
-        raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input.dim()} dimensions!")
+        raise RuntimeError(
+            f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input.dim()} dimensions!"
+        )
     k, n = indices_or_sections, input.shape[dim]
     if isinstance(k, int) and (k == 0 or n % k):
         raise RuntimeError(

@@ -32,8 +32,7 @@ def check_input(name: str, input, dims: int, kernel: str) -> None:
     if len(shape) not in (dims + 1, dims + 2):
         if dims == 1:
             raise RuntimeError(
-                f"{name}: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but "
-                f"got:{list(shape)}"
+                f"{name}: Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but got:{list(shape)}"
             )
         raise RuntimeError(
             f"non-empty {dims + 1}D or {dims + 2}D (batch mode) tensor expected for input: {name} takes (channels, "
@@ -74,7 +73,9 @@ def _settings(name: str, input, dims: int, kernel_size, stride, padding, dilatio
     outputs = tuple(map(_windows, sizes, kernel, stride, padding, dilation, [ceil_mode] * dims))
     if min(outputs) < 1:
         if name == "max_pool1d":
-            raise RuntimeError(f"max_pool1d() Invalid computed output size: {outputs[0]}. Output size is too small: kernel_size {kernel} does not fit")
+            raise RuntimeError(
+                f"max_pool1d() Invalid computed output size: {outputs[0]}. Output size is too small: kernel_size {kernel} does not fit"
+            )
         channels = input._shape[-dims - 1]
         raise RuntimeError(
             f"Given input size: ({'x'.join(map(str, (channels, *sizes)))}). Calculated output size: "
@@ -251,9 +252,7 @@ def _max_pool_results(dims, input, kernel_size, stride, padding, dilation, ceil_
     return (out, indices) if return_indices else out
 
 
-@composite(
-    name="nn.functional.max_pool1d", aliases=("max_pool1d",), samples=_max_pool_samples(1), errors=_pool_errors(1)
-)
+@composite(name="nn.functional.max_pool1d", aliases=("max_pool1d",), samples=_max_pool_samples(1), errors=_pool_errors(1))
 def max_pool1d(
     input: Tensor,
     kernel_size: int | Sequence[int],
@@ -275,9 +274,7 @@ def max_pool1d(
     return _max_pool_results(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-@composite(
-    name="nn.functional.max_pool2d", aliases=("max_pool2d",), samples=_max_pool_samples(2), errors=_pool_errors(2)
-)
+@composite(name="nn.functional.max_pool2d", aliases=("max_pool2d",), samples=_max_pool_samples(2), errors=_pool_errors(2))
 def max_pool2d(
     input: Tensor,
     kernel_size: int | Sequence[int],
@@ -302,9 +299,7 @@ def max_pool2d(
     return _max_pool_results(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-@composite(
-    name="nn.functional.max_pool3d", aliases=("max_pool3d",), samples=_max_pool_samples(3), errors=_pool_errors(3)
-)
+@composite(name="nn.functional.max_pool3d", aliases=("max_pool3d",), samples=_max_pool_samples(3), errors=_pool_errors(3))
 def max_pool3d(
     input: Tensor,
     kernel_size: int | Sequence[int],
@@ -462,9 +457,7 @@ def _grad_of_avg_pool(g, kernel, stride, padding, outputs, sizes, count_include_
     method=False,
     backward_name="AvgPoolBackwardBackward0",
 )  # fmt: skip
-def _avg_pool_grad(
-    grad: Tensor, kernel, stride, padding, outputs, sizes: Sequence[int], count_include_pad, divisor_override
-):
+def _avg_pool_grad(grad: Tensor, kernel, stride, padding, outputs, sizes: Sequence[int], count_include_pad, divisor_override):
     """The gradient of a mean pool: each window's gradient, divided, at all its elements."""
     attrs = {
         "kernel": kernel, "stride": stride, "padding": padding, "outputs": outputs, "sizes": sizes,
@@ -474,9 +467,7 @@ def _avg_pool_grad(
 
 
 def _avg_record(dims: int):
-    def check(
-        input: Tensor, kernel, stride, padding, outputs, sizes: int | Sequence[int], count_include_pad, divisor_override
-    ):
+    def check(input: Tensor, kernel, stride, padding, outputs, sizes: int | Sequence[int], count_include_pad, divisor_override):
         """Means of windows."""
         attrs = {
             "kernel": kernel, "stride": stride, "padding": padding, "outputs": outputs, "sizes": sizes,
@@ -527,9 +518,7 @@ def _avg_pool_samples(dims: int):
     return samples
 
 
-@composite(
-    name="nn.functional.avg_pool1d", aliases=("avg_pool1d",), samples=_avg_pool_samples(1), errors=_pool_errors(1)
-)
+@composite(name="nn.functional.avg_pool1d", aliases=("avg_pool1d",), samples=_avg_pool_samples(1), errors=_pool_errors(1))
 def avg_pool1d(
     input: Tensor,
     kernel_size: int | Sequence[int],

@@ -381,7 +381,9 @@ def _lp_samples(*shape: int):
 
 
 @composite(name="nn.functional.lp_pool1d", samples=_lp_samples(2, 5))
-def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int, stride: int | Sequence[int] | None = None, ceil_mode: bool = False) -> Tensor:
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: int, stride: int | Sequence[int] | None = None, ceil_mode: bool = False
+) -> Tensor:
     """:func:`lp_pool2d` of an input (N, C, L) or (C, L).
 
     >>> import flambeau as torch
@@ -396,7 +398,11 @@ def lp_pool1d(input: Tensor, norm_type: float, kernel_size: int, stride: int | S
 
 @composite(name="nn.functional.lp_pool2d", samples=_lp_samples(2, 4, 4))
 def lp_pool2d(
-    input: Tensor, norm_type: float, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, ceil_mode: bool = False
+    input: Tensor,
+    norm_type: float,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    ceil_mode: bool = False,
 ) -> Tensor:
     r""":math:`(\sum x^p)^{1/p}` over each window of an input (N, C, H, W) or (C, H, W), with p = ``norm_type``.
 
@@ -414,7 +420,11 @@ def lp_pool2d(
 
 @composite(name="nn.functional.lp_pool3d", samples=_lp_samples(1, 2, 3, 2))
 def lp_pool3d(
-    input: Tensor, norm_type: float, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, ceil_mode: bool = False
+    input: Tensor,
+    norm_type: float,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    ceil_mode: bool = False,
 ) -> Tensor:
     """:func:`lp_pool2d` of an input (N, C, D, H, W) or (C, D, H, W).
 
@@ -432,9 +442,7 @@ def lp_pool3d(
 
 
 def _unpooled_size(input, dims: int, kernel, stride, padding, output_size) -> tuple[int, ...]:
-    default = [
-        (n - 1) * s - 2 * p + k for n, k, s, p in zip(input._shape[-dims:], kernel, stride, padding, strict=True)
-    ]
+    default = [(n - 1) * s - 2 * p + k for n, k, s, p in zip(input._shape[-dims:], kernel, stride, padding, strict=True)]
     if output_size is None:
         return tuple(default)
     given = tuple(output_size)
@@ -479,7 +487,12 @@ def _max_unpooled(dims: int, input, indices, kernel_size, stride, padding, outpu
     samples=lambda make: [Sample(make(2, 3), make(2, 3, requires_grad=False).argsort(1) * 2, 2)],
 )
 def max_unpool1d(
-    input: Tensor, indices: Tensor, kernel_size: int | Sequence[int], stride: int | Sequence[int] | None = None, padding: int | Sequence[int] = 0, output_size: int | Sequence[int] | None = None
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    output_size: int | Sequence[int] | None = None,
 ) -> Tensor:
     """:func:`max_unpool2d` of an input (N, C, L) or (C, L).
 

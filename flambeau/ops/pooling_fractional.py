@@ -105,9 +105,7 @@ def _fractional(dims: int, input, kernel_size, output_size, output_ratio, return
 
 def _samples(dims: int):
     return lambda make: [
-        Sample(
-            make(2, *[4] * dims), 2, output_size=2, _random_samples=make(1, 2, dims, low=0, high=1, requires_grad=False)
-        ),
+        Sample(make(2, *[4] * dims), 2, output_size=2, _random_samples=make(1, 2, dims, low=0, high=1, requires_grad=False)),
     ]
 
 

@@ -99,9 +99,7 @@ def _nonnegative(x):
     kernel=_power,
     tensors="input exponent",
     grad={"input": _grad_of_base, "exponent": _grad_of_exponent},
-    overload=lambda inputs, attrs: (
-        (not isinstance(inputs[0], dispatch.Tensor)) + isinstance(inputs[1], dispatch.Tensor)
-    ),
+    overload=lambda inputs, attrs: (not isinstance(inputs[0], dispatch.Tensor)) + isinstance(inputs[1], dispatch.Tensor),
     inplace=True,
     out=True,
     samples=lambda make: [

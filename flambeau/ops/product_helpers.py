@@ -36,9 +36,7 @@ def sizes(x) -> str:
 def require_tensors(name: str, **operands) -> None:
     for position, (argument, x) in enumerate(operands.items(), 1):
         if not isinstance(x, dispatch.Tensor):
-            raise TypeError(
-                f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(x).__name__}"
-            )
+            raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not {type(x).__name__}")
 
 
 def fix(a, b, first: str, second: str) -> str:

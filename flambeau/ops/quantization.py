@@ -1,8 +1,8 @@
 """Numbers between floating point and a few integers: the arithmetic of quantized tensors and layers, and of training for them.
 
-A number :math:`x` stands as the integer :math:`q = round(x / scale) + zero\\_point`, cut to what the integer type has. Here integers are
-whole float32 numbers, so that they run in the same loops and products as everything else: a product of whole numbers is exact as long as
-no sum reaches :math:`2^{24}`. The file is imported when something of it is first used.
+A number :math:`x` stands as the integer :math:`q = round(x / scale) + zero\\_point`, cut to what the integer type has. Here
+integers are whole float32 numbers, so that they run in the same loops and products as everything else: a product of whole numbers
+is exact as long as no sum reaches :math:`2^{24}`. The file is imported when something of it is first used.
 
 Source: https://docs.pytorch.org/docs/stable/quantization.html
 """
@@ -62,7 +62,8 @@ def multiply_add(input, factor, addend):
 
 
 def choose(lowest: float, highest: float, low: int, high: int, symmetric: bool = False) -> tuple[float, int]:
-    """The scale and zero point by which the numbers between ``lowest`` and ``highest`` become integers between ``low`` and ``high``.
+    """The scale and zero point by which the numbers between ``lowest`` and ``highest`` become integers between ``low`` and
+    ``high``.
 
     Zero is always one of the numbers that are exact; ``symmetric``: it is the middle one, if there are numbers on both sides.
     """

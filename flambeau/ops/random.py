@@ -155,18 +155,14 @@ def randint(
             "but expected (int high, tuple of ints size) or (int low, int high, tuple of ints size)"
         )
     if not isinstance(size, (tuple, list)):
-        raise TypeError(
-            f"randint(): argument 'size' (position {place + 1}) must be tuple of ints, not {describe(size)}"
-        )
+        raise TypeError(f"randint(): argument 'size' (position {place + 1}) must be tuple of ints, not {describe(size)}")
     low, high = _whole(low, "randint", "low", 1), _whole(high, "randint", "high", place)
     d = dtype or dtypes.int64
     g, shape = _source(generator, "randint"), sizes_of((size,), "randint")
     return made(shape, lambda: streams.integers(g, shape, low, high, d.np), d, device, requires_grad)
 
 
-@composite(
-    method=False, tensors="", out="dtype", errors=lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)]
-)
+@composite(method=False, tensors="", out="dtype", errors=lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)])
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: dtype | None = dtypes.int64, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False
 ):  # fmt: skip
@@ -222,7 +218,9 @@ def normal(
         return made(shape, lambda: streams.normal(g, shape, centre, spread, d.np), d, device, requires_grad)
     d = tensors[0].dtype
     if any([t._storage.is_meta for t in tensors]):
-        return dispatch.valueless(broadcast_shapes(*[t.shape for t in tensors]), d, None, next(t._storage for t in tensors if t._storage.is_meta))
+        return dispatch.valueless(
+            broadcast_shapes(*[t.shape for t in tensors]), d, None, next(t._storage for t in tensors if t._storage.is_meta)
+        )
     entry = "NormalBackward3" if len(tensors) == 2 else "NormalBackward1" if tensors[0] is mean else "NormalBackward2"
     loc, scale = [x._array() if isinstance(x, dispatch.Tensor) else x for x in (mean, std)]
     samples = dispatch.wrap(streams.normal(g, broadcast_shapes(*[t.shape for t in tensors]), loc, scale, d.np), d)
@@ -358,9 +356,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
     return dispatch.wrap(streams.multinomial(g, input._array(), num_samples, replacement), dtypes.int64)
 
 
-@composite(
-    method=False, errors=lambda make: [ErrorSample(RuntimeError, "invalid Poisson rate", make(2, low=-2.0, high=-1.0))]
-)
+@composite(method=False, errors=lambda make: [ErrorSample(RuntimeError, "invalid Poisson rate", make(2, low=-2.0, high=-1.0))])
 def poisson(input: Tensor, generator: Generator | None = None):
     """Samples of Poisson distributions with the rates in ``input``.
 

@@ -108,7 +108,9 @@ def arange(
     elif len(bounds) == 3:
         start, end, step = bounds
     if end is None:
-        raise TypeError("arange() received an invalid combination of arguments - expected (end), (start, end) or (start, end, step)")
+        raise TypeError(
+            "arange() received an invalid combination of arguments - expected (end), (start, end) or (start, end, step)"
+        )
     if start.__class__ is end.__class__ is step.__class__ is int and dtype is None and 0 <= start <= end < _FAR and 0 < step < _FAR:
         values = np.arange(start, end, step, dtype=np.int64)  # nothing can be wrong with these
         return finish(values, dtypes.int64, device, requires_grad)

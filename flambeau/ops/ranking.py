@@ -1,8 +1,9 @@
 """Stable orders, by NumPy's fast sorting of plain numbers.
 
 NumPy sorts 64-bit integers by vector instructions, many times as fast as it finds a stable order of floating-point numbers. So an
-element and its place become one integer, its *rank*: the high bits say where the element belongs, the low ones where it stands. Ranks
-are all different, so whatever sorts or divides them gives the stable order. NaN counts as the greatest; -0.0 and 0.0 are equal.
+element and its place become one integer, its *rank*: the high bits say where the element belongs, the low ones where it stands.
+Ranks are all different, so whatever sorts or divides them gives the stable order. NaN counts as the greatest; -0.0 and 0.0 are
+equal.
 """
 
 from __future__ import annotations

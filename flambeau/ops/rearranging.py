@@ -50,9 +50,7 @@ def repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
     shape = (1,) * lead + input.shape
     interleaved = [v for n in shape for v in (1, n)]
     expanded = [v for c, n in zip(counts, shape, strict=True) for v in (c, n)]
-    return (
-        input.reshape(interleaved).expand(expanded).reshape([c * n for c, n in zip(counts, shape, strict=True)]).clone()
-    )
+    return input.reshape(interleaved).expand(expanded).reshape([c * n for c, n in zip(counts, shape, strict=True)]).clone()
 
 
 @composite(samples=lambda make: [Sample(make(2, 3), (2,)), Sample(make(3), (2, 2))])
@@ -127,9 +125,7 @@ def _numbers_repeated(counts: np.ndarray) -> np.ndarray:
     if counts.size and counts.min() < 0:
         raise RuntimeError("repeats can not be negative")
     total = sum(counts.tolist())
-    if (
-        total > np.iinfo(np.int64).max // 8
-    ):  # NumPy's own sum goes round, and its result is too small for what it writes
+    if total > np.iinfo(np.int64).max // 8:  # NumPy's own sum goes round, and its result is too small for what it writes
         raise RuntimeError(f"Storage size calculation overflowed with sizes=[{total}]")
     return np.repeat(np.arange(counts.size), counts)
 
@@ -297,9 +293,7 @@ triu = _triangle(
 )  # fmt: skip
 
 
-@composite(
-    out="same", samples=lambda make: [Sample(make(3)), Sample(make(2, 3)), Sample(make(3), 1), Sample(make(3, 3), -1)]
-)
+@composite(out="same", samples=lambda make: [Sample(make(3)), Sample(make(2, 3)), Sample(make(3), 1), Sample(make(3, 3), -1)])
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """A vector as the diagonal of a matrix, or the diagonal of a matrix as a vector.
 
@@ -380,10 +374,7 @@ def cartesian_prod(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
     if len(listed) == 1:
         return listed[0]
     sizes = tuple(t.shape[0] for t in listed)
-    columns = [
-        t.view((1,) * i + (-1,) + (1,) * (len(tensors) - 1 - i)).expand(sizes).reshape(-1)
-        for i, t in enumerate(listed)
-    ]
+    columns = [t.view((1,) * i + (-1,) + (1,) * (len(tensors) - 1 - i)).expand(sizes).reshape(-1) for i, t in enumerate(listed)]
     return stack(columns, 1)
 
 

@@ -50,8 +50,8 @@ class Op(CallCache):
     ``tensors``   the names of the tensors that the kernel reads, in order; a name with ``*`` stands for all that are left
     ``grads``     for each of ``tensors`` the function that makes its gradient; ``"*"`` names one function for all
     ``nondifferentiable``  the results, and of a joint ``grad`` the tensors, that no gradient flows to
-    ``out``       whether there is an ``out=``, and of which dtypes: ``True`` (those that the result can be cast to), ``"same"`` (the
-                  result's), ``"any"``; ``"dtype"``: the result is made in that of ``out``; ``"row"``: also in its shape
+    ``out``       whether there is an ``out=``, and of which dtypes: ``True`` (those that the result can be cast to), ``"same"``
+                  (the result's), ``"any"``; ``"dtype"``: the result is made in that of ``out``; ``"row"``: also in its shape
     ``only``      of a pointwise op, the names of those of ``tensors`` that may not be Python numbers
     ``outputs``   the field names of the results, where there are several
     ``overload``  which of PyTorch's overloads a call is, as a function of inputs and settings: the number after ``Backward``,
@@ -169,14 +169,17 @@ class Op(CallCache):
             registry[full] = self
 
     def _without_check(self) -> Op:
-        """The same op, for calls whose values have been looked at; *its* ``verified`` is the one that checks (see ``tensor/record.py:look_again``)."""
+        """The same op, for calls whose values have been looked at; *its* ``verified`` is the one that checks (see
+        ``tensor/record.py:look_again``)."""
         made = copy(self)
         made.checked, made.verified = False, self  # type: ignore[misc]  # nobody has seen it yet
         return made
 
     def run_check(self, args: tuple, kwargs: dict) -> Any:
         """What ``check`` makes of a call, with numbers for tensors that stand where it takes numbers."""
-        if self.number_places and not (_settings.issuperset(map(type, args)) and (not kwargs or _settings.issuperset(map(type, kwargs.values())))):
+        if self.number_places and not (
+            _settings.issuperset(map(type, args)) and (not kwargs or _settings.issuperset(map(type, kwargs.values())))
+        ):
             args, kwargs = as_numbers(self.short_name, self.number_places, args, kwargs)
         return self.check(*args, **kwargs)
 

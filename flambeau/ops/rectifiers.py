@@ -243,9 +243,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"{weight._shape.numel()} and channel size = {channels}."
             )
         if len(weight._shape) != 1:
-            raise RuntimeError(
-                f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {len(weight._shape)}"
-            )
+            raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {len(weight._shape)}")
         weight = weight.view(channels, *[1] * (ndim - 2))
     elif weight._shape:
         weight = weight.view(())
@@ -408,9 +406,7 @@ def softshrink(input: Tensor, lambd: Number | complex = 0.5):
     limit = dtypes.finfo(input._dtype).max
     bound: Any = lambd
     if not 0 <= bound <= limit:
-        raise RuntimeError(
-            f"lambda must be in range [0, {limit:g}] for input dtype {input._dtype.name}, but found {lambd:g}"
-        )
+        raise RuntimeError(f"lambda must be in range [0, {limit:g}] for input dtype {input._dtype.name}, but found {lambd:g}")
     return (input,), {"lambd": float(bound)}
 
 

@@ -101,9 +101,7 @@ def require_elements(name: str, shape, dims: tuple[int, ...]) -> None:
     """Refuses to reduce an empty dim where the reduction has no identity."""
     for d in dims:
         if shape[d] == 0:
-            raise IndexError(
-                f"{name}(): Expected reduction dim {d} to have non-zero size. The input's shape is {list(shape)}."
-            )
+            raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size. The input's shape is {list(shape)}.")
 
 
 def require_specified(name: str, input, error: type[Exception] = RuntimeError) -> None:
@@ -160,7 +158,15 @@ def _expand_sum(e, x, dim, keepdim):
     return e.sum(x if e.node.dtype.kind == dtypes.FLOATING else e.cast(x, e.node.dtype), dim, keepdim)
 
 
-@op(expand=_expand_sum, kernel=_sum_kernel, out="dtype", samples=reduction_samples, errors=_dim_errors, grad={"input": spread}, overload=of_dims)
+@op(
+    expand=_expand_sum,
+    kernel=_sum_kernel,
+    out="dtype",
+    samples=reduction_samples,
+    errors=_dim_errors,
+    grad={"input": spread},
+    overload=of_dims,
+)
 def sum_(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: dtype | None = None):
     """The sum over ``dim`` (an int or a tuple of ints; all dims without it).
 
@@ -215,7 +221,15 @@ def _mean_gradient(g, input_shape, dim, keepdim):
     return spread(g, input_shape, dim, keepdim) / n
 
 
-@op(expand=lambda e, x, dim, keepdim: e.mean(x, dim, keepdim), kernel=mean_kernel, out="dtype", samples=reduction_samples, errors=_dim_errors, grad={"input": _mean_gradient}, overload=of_dims)
+@op(
+    expand=lambda e, x, dim, keepdim: e.mean(x, dim, keepdim),
+    kernel=mean_kernel,
+    out="dtype",
+    samples=reduction_samples,
+    errors=_dim_errors,
+    grad={"input": _mean_gradient},
+    overload=of_dims,
+)
 def mean(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: dtype | None = None):
     r"""The mean over ``dim`` (all dims without it): :math:`\frac1n \sum_i x_i`. The input must be floating or complex.
 
@@ -240,9 +254,7 @@ def mean(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = 
 
 
 @composite(out=True, samples=reduction_samples)
-def nanmean(
-    input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: dtype | None = None
-) -> Tensor:
+def nanmean(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
     """The mean over ``dim`` of the elements that are not NaN.
 
     Raises ``RuntimeError`` for integers and bools.
@@ -284,7 +296,13 @@ def _truth_check(input, dim, keepdim):
     return reduced_shape(input.shape, dims, keepdim), dtype, (input,), {"dim": dims, "keepdim": bool(keepdim)}
 
 
-@op(lower=lambda b, x, dim, keepdim: b.all(b.truth(x)), reduces=lambda dim, keepdim: dim, kernel=lambda x, dim, keepdim: np.all(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
+@op(
+    lower=lambda b, x, dim, keepdim: b.all(b.truth(x)),
+    reduces=lambda dim, keepdim: dim,
+    kernel=lambda x, dim, keepdim: np.all(x, axis=dim, keepdims=keepdim),
+    out=True,
+    samples=reduction_samples,
+)
 def all_(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False):
     """Whether every element over ``dim`` is true (not zero). ``uint8`` stays ``uint8``, as in PyTorch.
 
@@ -297,7 +315,13 @@ def all_(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = 
     return _truth_check(input, dim, keepdim)
 
 
-@op(lower=lambda b, x, dim, keepdim: b.any(b.truth(x)), reduces=lambda dim, keepdim: dim, kernel=lambda x, dim, keepdim: np.any(x, axis=dim, keepdims=keepdim), out=True, samples=reduction_samples)
+@op(
+    lower=lambda b, x, dim, keepdim: b.any(b.truth(x)),
+    reduces=lambda dim, keepdim: dim,
+    kernel=lambda x, dim, keepdim: np.any(x, axis=dim, keepdims=keepdim),
+    out=True,
+    samples=reduction_samples,
+)
 def any_(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False):
     """Whether some element over ``dim`` is true (not zero). ``uint8`` stays ``uint8``, as in PyTorch.
 

@@ -205,7 +205,9 @@ def _region_samples(*settings, channels: int = 2):
 def _region_errors(*settings):
     return lambda make: [
         ErrorSample(RuntimeError, r"rois must have shape as Tensor\[K, 5\]", make(1, 4, 5, 5), make(2, 4), *settings),
-        ErrorSample(RuntimeError, "Expected tensor for input to have the same type", make(1, 4, 5, 5).float(), make(2, 5), *settings),
+        ErrorSample(
+            RuntimeError, "Expected tensor for input to have the same type", make(1, 4, 5, 5).float(), make(2, 5), *settings
+        ),
         ErrorSample(IndexError, "a region is of image 7", make(1, 4, 5, 5), make(2, 5, low=7, high=7), *settings),
     ]
 
@@ -328,14 +330,14 @@ def ps_roi_align_grad(grad: Tensor, rois: Tensor, scale, pooled, sampling, shape
     outputs=("output", "channel_mapping"),
     nondifferentiable=("channel_mapping",),
     grad={
-        "input": lambda g, rois, input_shape, scale, pooled, sampling: ps_roi_align_grad(g, rois, scale, pooled, sampling, input_shape)
+        "input": lambda g, rois, input_shape, scale, pooled, sampling: ps_roi_align_grad(
+            g, rois, scale, pooled, sampling, input_shape
+        )
     },
     samples=_region_samples((0.5, 2, 2, 2), (1.0, 1, 2, -1), channels=4),
     errors=_region_errors(1.0, 2, 2, 2),
 )
-def ps_roi_align(
-    input: Tensor, rois: Tensor, spatial_scale: float, pooled_height: int, pooled_width: int, sampling_ratio: int
-):
+def ps_roi_align(input: Tensor, rois: Tensor, spatial_scale: float, pooled_height: int, pooled_width: int, sampling_ratio: int):
     """:func:`roi_align` where each bin has channels of its own; and which channel each result is of.
 
     Of input (N, C, H, W) the results are (K, C / (pooled_height * pooled_width), pooled_height, pooled_width).
@@ -349,7 +351,11 @@ def ps_roi_align(
     """
     pooled = (pooled_height, pooled_width)
     _check("ps_roi_align", input, rois, pooled)
-    return *_ps_shapes(input, rois, pooled), (input, rois), {"scale": float(spatial_scale), "pooled": pooled, "sampling": sampling_ratio}
+    return (
+        *_ps_shapes(input, rois, pooled),
+        (input, rois),
+        {"scale": float(spatial_scale), "pooled": pooled, "sampling": sampling_ratio},
+    )
 
 
 def _rounded(values):
@@ -367,7 +373,8 @@ def _bins(start: int, extent: int, pooled: int, most: int, T):
 
 
 def _roi_bins(roi, scale: float, pooled, size, more: int, short: int):
-    """The rows' and the columns' bins of a box; ``more`` is added to its sides, and ``short`` elements of the image are out of reach."""
+    """The rows' and the columns' bins of a box; ``more`` is added to its sides, and ``short`` elements of the image are out of
+    reach."""
     T = roi.dtype.type
     x1, y1, x2, y2 = _rounded(roi[1:] * T(scale)).tolist()
     extents = (max(y2 - y1 + more, 1), max(x2 - x1 + more, 1))

@@ -200,9 +200,7 @@ def _check_sizes(input, outputs) -> None:
         made = ", ".join(f"{name}: {n}" for name, n in zip(names, outputs, strict=True))
         raise RuntimeError(f"Input and output sizes should be greater than 0, but got input ({came}) output ({made})")
     if input._shape[1] == 0:
-        raise RuntimeError(
-            f"Non-empty {input.dim()}D data tensor expected but got a tensor with sizes {list(input._shape)}"
-        )
+        raise RuntimeError(f"Non-empty {input.dim()}D data tensor expected but got a tensor with sizes {list(input._shape)}")
 
 
 @composite(
@@ -261,9 +259,7 @@ def interpolate(
             raise ValueError(
                 "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
             )
-    outputs, factors = _output_size(
-        input, size, scale_factor, bool(recompute_scale_factor) or (mode == "area" and size is None)
-    )
+    outputs, factors = _output_size(input, size, scale_factor, bool(recompute_scale_factor) or (mode == "area" and size is None))
     if antialias and (mode not in ("bilinear", "bicubic", "lanczos") or input.dim() != 4):
         raise ValueError(
             "Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D tensor as input"

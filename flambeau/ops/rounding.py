@@ -343,7 +343,11 @@ def _heaviside(x, values):
 
 @pointwise(
     lower=lambda b, x, values: b.select(b.eq(x, 0), values, b.cast(b.gt(x, 0), x.dtype)),
-    kernel=_heaviside, tensors="input values", inplace=True, out="same", samples=samples.binary(0.5, 2.0, number=None),
+    kernel=_heaviside,
+    tensors="input values",
+    inplace=True,
+    out="same",
+    samples=samples.binary(0.5, 2.0, number=None),
     grad={"input": no_derivative("heaviside", aten=True), "values": no_derivative("heaviside", aten=True)},
     backward_name="NotImplemented",
 )

@@ -219,7 +219,11 @@ def _running_check(name: str, input, dim):
     return (input.shape, input.shape), (input.dtype, dtypes.int64), (input,), {"dim": dim}
 
 
-_PICKED: dict[str, Any] = {"outputs": ("values", "indices"), "nondifferentiable": ("indices",), "grad": {"input": _running_gradient}}
+_PICKED: dict[str, Any] = {
+    "outputs": ("values", "indices"),
+    "nondifferentiable": ("indices",),
+    "grad": {"input": _running_gradient},
+}
 
 
 @op(kernel=_running(np.maximum.accumulate), out="same", samples=_scan_samples, errors=_dim_errors, **_PICKED)
@@ -265,9 +269,7 @@ def cummin(input: Tensor, dim: int):
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "diff expects input to be at least one-dimensional", make())],
 )
-def diff(
-    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
-) -> Tensor:
+def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
     """The ``n``-th differences along ``dim``: ``input[i + 1] - input[i]``; booleans give where they differ.
 
     Raises ``RuntimeError`` for a tensor without dims and for a negative ``n``.
@@ -340,9 +342,7 @@ def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Number | complex | None
 
 
 @composite(method=False, samples=_trapezoid_samples)
-def cumulative_trapezoid(
-    y: Tensor, x: Tensor | None = None, *, dx: Number | complex | None = None, dim: int = -1
-) -> Tensor:
+def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Number | complex | None = None, dim: int = -1) -> Tensor:
     """The running integral by the trapezoidal rule along ``dim``: one element less than ``y``. See :func:`trapezoid`.
 
     >>> import flambeau as torch

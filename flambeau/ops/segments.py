@@ -21,7 +21,13 @@ from flambeau.ops.sorting import searchsorted
 if TYPE_CHECKING:
     from flambeau.tensor.types import Number, Tensor
 
-_REDUCTIONS = {"sum": (np.add, 0.0), "mean": (np.add, 0.0), "prod": (np.multiply, 1.0), "max": (np.maximum, -inf), "min": (np.minimum, inf)}
+_REDUCTIONS = {
+    "sum": (np.add, 0.0),
+    "mean": (np.add, 0.0),
+    "prod": (np.multiply, 1.0),
+    "max": (np.maximum, -inf),
+    "min": (np.minimum, inf),
+}
 """For each reduction how two elements are joined, and what a segment without elements gives."""
 
 
@@ -102,7 +108,9 @@ def _errors(make):
 
     d = make(6, 2)
     return [
-        ErrorSample(RuntimeError, "reduce argument must be either sum, prod, mean, amax or amin, got most", d, "most", lengths=lengths(6)),
+        ErrorSample(
+            RuntimeError, "reduce argument must be either sum, prod, mean, amax or amin, got most", d, "most", lengths=lengths(6)
+        ),
         ErrorSample(RuntimeError, "Either lengths or offsets must be defined", d, "sum"),
         ErrorSample(RuntimeError, "indices based reduction is not supported yet", d, "sum", indices=lengths(6)),
         ErrorSample(RuntimeError, "Expected all rows of lengths along axis to sum to data.size", d, "sum", lengths=lengths(5)),
@@ -111,10 +119,18 @@ def _errors(make):
         ErrorSample(RuntimeError, "Expected segment_length >= 0", d, "sum", offsets=lengths(0, 5, 3)),
         ErrorSample(RuntimeError, "outside of the 6 elements", d, "sum", offsets=lengths(0, 3, 7)),
         ErrorSample(RuntimeError, "outside of the 6 elements", d, "sum", lengths=lengths(7), unsafe=True),
-        ErrorSample(RuntimeError, "Expected axis to be the last dimension of lengths but got 1", d, "sum", lengths=lengths(1, 1), axis=1),
+        ErrorSample(
+            RuntimeError, "Expected axis to be the last dimension of lengths but got 1", d, "sum", lengths=lengths(1, 1), axis=1
+        ),
         ErrorSample(RuntimeError, "must match the size", d, "sum", lengths=lengths([1, 1]), axis=1),
         ErrorSample(NotImplementedError, "not implemented for 'Float'", d, "sum", lengths=lengths(5, 1, dtype=np.float32)),
-        ErrorSample(NotImplementedError, "_segment_reduce_cpu\" not implemented for 'Long'", make(6, dtype=dtypes.int64), "sum", lengths=lengths(6)),
+        ErrorSample(
+            NotImplementedError,
+            "_segment_reduce_cpu\" not implemented for 'Long'",
+            make(6, dtype=dtypes.int64),
+            "sum",
+            lengths=lengths(6),
+        ),
         ErrorSample(RuntimeError, "lengths_value.dim.. to be true, but got false", make(), "sum", lengths=lengths(1)),
         ErrorSample(TypeError, "argument 'lengths' must be Tensor, not list", d, "sum", lengths=[6]),
         ErrorSample(IndexError, "Dimension out of range", d, "sum", lengths=lengths(6), axis=5),

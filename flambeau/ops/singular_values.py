@@ -99,9 +99,7 @@ def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = No
     """
     require_matrix("linalg.svd", A)
     if driver is not None:
-        raise RuntimeError(
-            f"torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs, got {driver!r}"
-        )
+        raise RuntimeError(f"torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs, got {driver!r}")
     *batch, m, n = A.shape
     k = min(m, n)
     rows, columns = (m, n) if full_matrices else (k, k)
@@ -220,9 +218,7 @@ def _pinv(A: Tensor, cutoff: Tensor, hermitian: bool):
     return (*A.shape[:-2], A.shape[-1], A.shape[-2]), A.dtype, (A, cutoff), {"hermitian": hermitian}
 
 
-@composite(
-    name="linalg.pinv", out=True, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 2, 3)), Sample(make(3, 3))]
-)
+@composite(name="linalg.pinv", out=True, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 2, 3)), Sample(make(3, 3))])
 def pinv(
     A: Tensor,
     rcond: Tensor | float | None = None,
@@ -267,9 +263,7 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     return pinv(input, rcond)
 
 
-@composite(
-    name="linalg.matrix_rank", out=True, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3, 3), atol=0.5)]
-)
+@composite(name="linalg.matrix_rank", out=True, samples=lambda make: [Sample(make(3, 2)), Sample(make(2, 3, 3), atol=0.5)])
 def matrix_rank(
     A: Tensor,
     tol: Tensor | float | None = None,

@@ -150,9 +150,7 @@ def _functional_samples(make):
 
 
 @composite(name="nn.functional.softmax", samples=_functional_samples)
-def functional_softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None
-) -> Tensor:
+def functional_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None) -> Tensor:
     """:func:`torch.softmax`. ``dim`` should be given; ``None`` means 0 for inputs with 0, 1 or 3 dims, else 1.
 
     >>> import flambeau as torch
@@ -167,9 +165,7 @@ def functional_softmax(
 
 
 @composite(name="nn.functional.log_softmax", samples=_functional_samples)
-def functional_log_softmax(
-    input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None
-) -> Tensor:
+def functional_log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: dtype | None = None) -> Tensor:
     """:func:`torch.log_softmax`. ``dim`` should be given; ``None`` means 0 for inputs with 0, 1 or 3 dims, else 1.
 
     >>> import flambeau as torch

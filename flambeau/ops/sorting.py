@@ -121,8 +121,8 @@ def _topk_kernel(x, k, dim, largest, sorted):
 
 
 def _first_places(rows: np.ndarray, k: int, largest: bool) -> np.ndarray:
-    """The places of the ``k`` greatest (or least) elements of each row in order, and of the one after them, which tells whether it could
-    have been picked as well; without it where it is known to be another."""
+    """The places of the ``k`` greatest (or least) elements of each row in order, and of the one after them, which tells whether it
+    could have been picked as well; without it where it is known to be another."""
     n = rows.shape[-1]
     some = min(k + 1, n)
     if rows.size == n and n >= _MANY and k <= n // 8:
@@ -166,7 +166,8 @@ def _distinct_candidates(rows: np.ndarray, k: int, largest: bool) -> np.ndarray 
 
 
 def _as_selected(rows: np.ndarray, order: np.ndarray, largest: bool, in_order: bool, tied: np.ndarray) -> np.ndarray:
-    """The places of the elements picked; in rows that are ``tied``, or if they shall be in no order, those that PyTorch's selection gives."""
+    """The places of the elements picked; in rows that are ``tied``, or if they shall be in no order, those that PyTorch's
+    selection gives."""
     found = order.copy()
     flat, lines = found.reshape(-1, found.shape[-1]), rows.reshape(-1, rows.shape[-1])
     for i in np.flatnonzero(tied | (not in_order)):
@@ -225,9 +226,7 @@ def _kthvalue_kernel(x, k, dim, keepdim):
     out="same",
     grad={"input": selected_gradient},
     samples=lambda make: [Sample(make(5), 2), Sample(make(3, 4), 3, 0, True), Sample(make(), 1)],
-    errors=lambda make: [
-        ErrorSample(RuntimeError, r"kthvalue\(\): selected number k out of range for dimension 0", make(3), 4)
-    ],
+    errors=lambda make: [ErrorSample(RuntimeError, r"kthvalue\(\): selected number k out of range for dimension 0", make(3), 4)],
     **_SORTED,
 )
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False):
@@ -375,9 +374,7 @@ def unique(
 
 
 @composite(samples=lambda make: [Sample(make(5)), Sample(make(3, 2), return_inverse=True, dim=0)])
-def unique_consecutive(
-    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
-):
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None):
     """The first of each run of equal elements; along ``dim``, of equal slices. See :func:`unique`.
 
     >>> import flambeau as torch
@@ -423,9 +420,7 @@ def _search(name: str, sequence, values, out_int32, right, side, sorter):
         if side not in ("left", "right"):
             raise RuntimeError(f"{name}(): side can only be 'left' or 'right' but got {side}")
         if right and side == "left":
-            raise RuntimeError(
-                f"{name}(): side and right can't be set to opposites, got side of left while right was True"
-            )
+            raise RuntimeError(f"{name}(): side and right can't be set to opposites, got side of left while right was True")
         right = side == "right"
     refuse("searchsorted_out_cpu", sequence, values)
     if not isinstance(values, dispatch.Tensor):

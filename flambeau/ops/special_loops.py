@@ -59,9 +59,7 @@ def lower_lgamma(b: Body, x: Val, near_two: Sequence[float], stirling: Sequence[
     rising = b.select(b.eq(n, -1.0), small, b.mul(small, b.add(small, 1.0)))  # what n < 0 divides by
     is_far, is_near_zero = b.ge(t, float(large)), b.lt(n, 0.0)
     logarithm = b.log(b.select(is_far, t, b.select(is_near_zero, rising, product)))
-    near = b.add(
-        _polynomial(b, near_two, b.sub(small, b.add(n, 2.0))), b.select(is_near_zero, b.neg(logarithm), logarithm)
-    )
+    near = b.add(_polynomial(b, near_two, b.sub(small, b.add(n, 2.0))), b.select(is_near_zero, b.neg(logarithm), logarithm))
     inverse = b.div(1.0, t)
     series = b.fma(_polynomial(b, stirling, b.mul(inverse, inverse)), inverse, log(2 * pi) / 2)
     far = b.add(b.sub(b.mul(t, b.sub(logarithm, 1.0)), b.mul(logarithm, 0.5)), series)

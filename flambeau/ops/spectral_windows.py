@@ -102,7 +102,12 @@ def _signal(name: str, text: str, shown: str, compute, **defaults) -> None:
     Op(window, "composite", name=f"signal.windows.{name}", tensors="", method=False)
 
 
-_signal("bartlett", "A triangle that is 0 at both ends: :math:`1 - |2 n / (M - 1) - 1|`.", "0.5000, 1.0000, 0.5000", lambda n, *_: _bartlett(n))
+_signal(
+    "bartlett",
+    "A triangle that is 0 at both ends: :math:`1 - |2 n / (M - 1) - 1|`.",
+    "0.5000, 1.0000, 0.5000",
+    lambda n, *_: _bartlett(n),
+)
 _signal(
     "blackman", r":math:`0.42 - 0.5 \cos x + 0.08 \cos 2x` with :math:`x = 2 \pi n / (M - 1)`.", "0.3400, 1.0000, 0.3400",
     lambda n, *_: _cosines(_circle(n), 0.42, 0.5, 0.08),

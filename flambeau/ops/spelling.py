@@ -1,4 +1,5 @@
-"""Other forms of a call: NumPy's names of arguments, those of further overloads, and those of old programs (:mod:`flambeau.ops.older_forms`).
+"""Other forms of a call: NumPy's names of arguments, those of further overloads, and those of old programs
+(:mod:`flambeau.ops.older_forms`).
 
 They are looked for where a call does not fit, so calls as PyTorch documents them pay nothing.
 """
@@ -31,7 +32,8 @@ def respelled(names: tuple[str, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_other_words(name: str, check: Callable, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
-    """The arguments of a call of the op ``name`` that does not fit, as ``check`` takes them; ``None`` where that would be the same call."""
+    """The arguments of a call of the op ``name`` that does not fit, as ``check`` takes them; ``None`` where that would be the same
+    call."""
     code = check.__code__  # type: ignore[attr-defined]
     n = code.co_argcount
     names, keywords = code.co_varnames[:n], code.co_varnames[n : n + code.co_kwonlyargcount]
@@ -43,4 +45,3 @@ def in_other_words(name: str, check: Callable, args: tuple, kwargs: dict[str, An
     elif (older := as_today(name, n, args, settings)) is not None:
         args, settings = older
     return None if settings.keys() == kwargs.keys() else (args, settings)
-

@@ -64,9 +64,7 @@ def _std_gradient(g, input, out, dim, keepdim, correction):
 
 def _var_check(name: str, input, dim, unbiased, keepdim, correction):
     if input.dtype.kind < dtypes.FLOATING:
-        raise RuntimeError(
-            f"std and var only support floating point and complex dtypes, got {input.dtype}; use .float()"
-        )
+        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}; use .float()")
     if unbiased is not None and correction is not None:
         raise TypeError("std and var take either unbiased or correction, got both")
     if isinstance(dim, bool):  # var(x, unbiased)
@@ -231,9 +229,7 @@ def std_mean(
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "expected input to have two or fewer dimensions", make(2, 2, 2))],
 )
-def cov(
-    input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
-) -> Tensor:
+def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None) -> Tensor:
     r"""The covariance matrix of variables (rows) from observations (columns).
 
     .. math:: \frac{1}{w - c} \sum_j w_j (x_j - \bar x)(x_j - \bar x)^H
@@ -250,9 +246,7 @@ def cov(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cov.html
     """
     if input.dim() > 2:
-        raise RuntimeError(
-            f"cov(): expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions"
-        )
+        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.dim()} dimensions")
     if input.dtype is dtypes.bool:
         raise RuntimeError("cov(): bool dtype is not supported for input")
     x = input.reshape((1, -1)) if input.dim() < 2 else input

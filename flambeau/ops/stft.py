@@ -109,9 +109,7 @@ def stft(
         half = n_fft // 2
         x = pad(x.unsqueeze(1), (half, half), pad_mode).squeeze(1)
     if not 0 < n_fft <= x.shape[-1]:
-        raise RuntimeError(
-            f"stft: expected 0 < n_fft <= {x.shape[-1]}, the length of the signal, but got n_fft={n_fft}"
-        )
+        raise RuntimeError(f"stft: expected 0 < n_fft <= {x.shape[-1]}, the length of the signal, but got n_fft={n_fft}")
     frames = x.unfold(-1, n_fft, hop)
     weights = _centred_window(window, length, n_fft, x)
     if weights is not None:
@@ -134,9 +132,7 @@ def _overlapped(frames, hop: int):
 @composite(
     samples=lambda make: [
         Sample(make(3, 6, dtype=dtypes.complex128), 4),
-        Sample(
-            make(2, 4, 5, dtype=dtypes.complex128), 6, 2, 5, make(5, low=0.5, high=1.5, requires_grad=False), length=6
-        ),
+        Sample(make(2, 4, 5, dtype=dtypes.complex128), 6, 2, 5, make(5, low=0.5, high=1.5, requires_grad=False), length=6),
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "istft requires a complex-valued input tensor", make(3, 5), 4)],
 )
@@ -166,9 +162,7 @@ def istft(
             "`window=torch.ones(n_fft, device=<device>)`."
         )
     if not input.dtype.is_complex:
-        raise RuntimeError(
-            "istft requires a complex-valued input tensor matching the output from stft with return_complex=True."
-        )
+        raise RuntimeError("istft requires a complex-valued input tensor matching the output from stft with return_complex=True.")
     if input.numel() == 0:
         raise RuntimeError(f"istft: input tensor cannot be empty, its shape is {list(input.shape)}.")
     if input.dim() not in (2, 3):

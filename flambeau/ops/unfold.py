@@ -114,7 +114,13 @@ def _batched(input, dims: int) -> bool:
         ErrorSample(RuntimeError, "It is expected kernel_size equals to 2", make(1, 2, 3, 3), (1, 1, 1)),
     ],
 )
-def unfold(input: Tensor, kernel_size: int | Sequence[int], dilation: int | Sequence[int] = 1, padding: int | Sequence[int] = 0, stride: int | Sequence[int] = 1) -> Tensor:
+def unfold(
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    dilation: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    stride: int | Sequence[int] = 1,
+) -> Tensor:
     """The windows of an input (N, C, H, W) as columns: (N, C * kH * kW, windows), or without N.
 
     A convolution is ``weight.view(O, -1) @ unfold(input, kernel_size)``.
@@ -155,7 +161,12 @@ def unfold(input: Tensor, kernel_size: int | Sequence[int], dilation: int | Sequ
     ],
 )
 def fold(
-    input: Tensor, output_size: int | Sequence[int], kernel_size: int | Sequence[int], dilation: int | Sequence[int] = 1, padding: int | Sequence[int] = 0, stride: int | Sequence[int] = 1
+    input: Tensor,
+    output_size: int | Sequence[int],
+    kernel_size: int | Sequence[int],
+    dilation: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    stride: int | Sequence[int] = 1,
 ) -> Tensor:
     """Adds columns (N, C * kH * kW, windows) up to images (N, C, H, W): the transpose of :func:`unfold`.
 

@@ -113,9 +113,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Number | complex = 1
 
 def _require_dot(a, b) -> None:
     if a.dim() != 1 or b.dim() != 1:
-        raise RuntimeError(
-            f"1D tensors expected, but got {a.dim()}D and {b.dim()}D tensors. Use matmul (@) for matrices."
-        )
+        raise RuntimeError(f"1D tensors expected, but got {a.dim()}D and {b.dim()}D tensors. Use matmul (@) for matrices.")
     if a.dtype is not b.dtype:
         raise RuntimeError(
             f"dot : expected both vectors to have same dtype, but found {scalar_name(a.dtype)} and {scalar_name(b.dtype)}. "
@@ -184,9 +182,7 @@ def vdot(input: Tensor, other: Tensor):
     out=True,
     aliases=("ger",),
     samples=lambda make: [Sample(make(2), make(3))],
-    errors=lambda make: [
-        ErrorSample(RuntimeError, "outer: Expected 1-D argument self, but got 2-D", make(2, 2), make(3))
-    ],
+    errors=lambda make: [ErrorSample(RuntimeError, "outer: Expected 1-D argument self, but got 2-D", make(2, 2), make(3))],
 )
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     r"""The outer product of two vectors: :math:`A_{ij} = x_i y_j`.
@@ -212,9 +208,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     inplace=True,
     samples=lambda make: [Sample(make(2, 3), make(2), make(3)), Sample(make(3), make(2), make(3), beta=0.5, alpha=2.0)],
 )
-def addr(
-    input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1
-) -> Tensor:
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Number | complex = 1, alpha: Number | complex = 1) -> Tensor:
     r"""An outer product added to a matrix: :math:`\beta\,\text{input} + \alpha\,(\text{vec1} \otimes \text{vec2})`.
 
     Raises ``RuntimeError`` for floating-point ``beta`` or ``alpha`` beside integers.

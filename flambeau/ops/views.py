@@ -275,7 +275,9 @@ def _reinterpreted(input, dtype):
     divided = [("size(-1)", shape[-1]), ("storage_offset()", offset), *[(f"stride({i})", s) for i, s in enumerate(strides[:-1])]]
     for what, number in divided:
         if number % ratio:
-            raise RuntimeError(f"self.{what} must be divisible by {ratio} to view {names} (different element sizes), but got {number}")
+            raise RuntimeError(
+                f"self.{what} must be divisible by {ratio} to view {names} (different element sizes), but got {number}"
+            )
     return shape[:-1] + (shape[-1] // ratio,), tuple([s // ratio for s in strides[:-1]]) + (1,), offset // ratio, None, dtype
 
 

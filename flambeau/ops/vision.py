@@ -129,9 +129,7 @@ def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     Source: Zhang et al., ShuffleNet (2017)
     """
     if input.dim() < 3:
-        raise RuntimeError(
-            f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input._shape)}"
-        )
+        raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input._shape)}")
     if groups <= 0:
         raise RuntimeError(f"Number of groups to divide channels in must be positive. Value of groups:{groups}")
     n, c, *spatial = input._shape

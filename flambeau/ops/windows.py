@@ -14,9 +14,7 @@ def per_dim(value, dims: int, what: str, op: str) -> tuple[int, ...]:
         if len(value) == 1:
             return value * dims
         if len(value) != dims:
-            raise RuntimeError(
-                f"{op}: {what} must either be a single int, or a tuple of {_COUNTS[dims]} ints, but got {value}"
-            )
+            raise RuntimeError(f"{op}: {what} must either be a single int, or a tuple of {_COUNTS[dims]} ints, but got {value}")
         return value
     return (_index(value, what, op),) * dims
 

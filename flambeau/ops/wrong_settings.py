@@ -1,8 +1,8 @@
 """The error for a call in which a setting of an op (a dim, a size, a flag) is of another type than it says, in PyTorch's words.
 
-As for tensors (:mod:`flambeau.ops.wrong_tensors`), it is looked for where a call has failed, so calls that work pay nothing: whatever
-the op found wrong with such a value, PyTorch does not come so far. Types that are not known here, such as the proxies of a trace, are
-never judged.
+As for tensors (:mod:`flambeau.ops.wrong_tensors`), it is looked for where a call has failed, so calls that work pay nothing:
+whatever the op found wrong with such a value, PyTorch does not come so far. Types that are not known here, such as the proxies of
+a trace, are never judged.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def _wanted(kind: str) -> frozenset[str]:
 
 def _fits(given: Any, wanted: frozenset[str]) -> bool:
     if isinstance(given, dispatch.Tensor):  # of one element, which is an integer where one is wanted
-        return given.numel() == 1 and ("float" in wanted or "int" in wanted and not given.dtype.is_floating_point and not given.dtype.is_complex)
+        return given.numel() == 1 and (
+            "float" in wanted or "int" in wanted and not given.dtype.is_floating_point and not given.dtype.is_complex
+        )
     if type(given) not in _JUDGED:
         return True
     if isinstance(given, bool):

@@ -36,7 +36,9 @@ def wrong_tensor(function: Callable, args: tuple, kwargs: dict, name: str = "") 
                     return TypeError(f"expected Tensor as element {i} in argument {place or 0}, but got {type_name(x)}")
         elif single and not (isinstance(given, dispatch.Tensor) or numbers and isinstance(given, _NUMBERS)):
             if place == 0 and is_method:
-                return TypeError(f"descriptor '{name}' for 'torch._C.TensorBase' objects doesn't apply to a '{type_name(given)}' object")
+                return TypeError(
+                    f"descriptor '{name}' for 'torch._C.TensorBase' objects doesn't apply to a '{type_name(given)}' object"
+                )
             where = "" if place is None else f" (position {place + (not is_method)})"
             return TypeError(f"{name}(): argument '{argument}'{where} must be Tensor, not {type_name(given)}")
         elif several and not isinstance(given, (list, tuple)) and not single:

@@ -36,4 +36,6 @@ def parts_of(optimizer: Any, group: dict[str, Any]) -> Iterator[dict[str, Any]]:
             held = state[p] if part in state else {}
             for name, value in (state.pop(part) if part in state else {}).items():
                 if not (name in held and isinstance(held[name], Tensor) and elements_of(held[name]) is value):
-                    held[name] = p._with(value) if isinstance(value, Tensor) and value.dim() and value.shape == part.shape else value
+                    held[name] = (
+                        p._with(value) if isinstance(value, Tensor) and value.dim() and value.shape == part.shape else value
+                    )

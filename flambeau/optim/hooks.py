@@ -53,12 +53,7 @@ class Hooked:
             self = args[0]
             if type(self).step is not wrapper:  # reached through super().step(): hooks are running
                 return func(*args, **kwargs)
-            if not (
-                self._optimizer_step_pre_hooks
-                or self._optimizer_step_post_hooks
-                or _global_pre_hooks
-                or _global_post_hooks
-            ):
+            if not (self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _global_pre_hooks or _global_post_hooks):
                 out = func(*args, **kwargs)
                 run_ahead()
                 return out
@@ -67,9 +62,7 @@ class Hooked:
                 if result is None:
                     continue
                 if not (isinstance(result, tuple) and len(result) == 2):
-                    raise RuntimeError(
-                        f"{func} must return None or a tuple of (new_args, new_kwargs), but got {result}."
-                    )
+                    raise RuntimeError(f"{func} must return None or a tuple of (new_args, new_kwargs), but got {result}.")
                 args, kwargs = result
             out = func(*args, **kwargs)
             for hook in chain(self._optimizer_step_post_hooks.values(), _global_post_hooks.values()):

@@ -79,9 +79,7 @@ class LBFGS(Optimizer):
         }
         super().__init__(params, defaults)
         if len(self.param_groups) != 1:
-            raise ValueError(
-                f"LBFGS doesn't support per-parameter options (parameter groups), got {len(self.param_groups)} groups"
-            )
+            raise ValueError(f"LBFGS doesn't support per-parameter options (parameter groups), got {len(self.param_groups)} groups")
 
     @no_grad()
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]

@@ -74,8 +74,7 @@ class Muon(Optimizer):
         check_non_negative("weight decay should be >= 0 but is:", weight_decay)
         if adjust_lr_fn not in (None, "original", "match_rms_adamw"):
             raise ValueError(
-                f"Adjust learning rate function {adjust_lr_fn} is not supported "
-                "(expected 'original' or 'match_rms_adamw')"
+                f"Adjust learning rate function {adjust_lr_fn} is not supported (expected 'original' or 'match_rms_adamw')"
             )
         defaults = {
             "lr": lr,
@@ -90,9 +89,7 @@ class Muon(Optimizer):
         super().__init__(params, defaults)
         for param in self._all_params():
             if param.dim() != 2:
-                raise ValueError(
-                    f"Muon only supports 2D parameters whereas we found a parameter with size: {param.size()}"
-                )
+                raise ValueError(f"Muon only supports 2D parameters whereas we found a parameter with size: {param.size()}")
 
     def _init_state(self, param: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         if param.is_complex():

@@ -161,7 +161,8 @@ class Optimizer(Hooked, NamesUnknown):
 
     @classmethod
     def _patch_step_function(cls) -> None:
-        """Has ``step`` call the hooks. What replaces it in a class that is there already calls this, as PyTorch's optimizers do when made."""
+        """Has ``step`` call the hooks. What replaces it in a class that is there already calls this, as PyTorch's optimizers do
+        when made."""
         step = cls.__dict__.get("step")
         if step is not None and not getattr(step, "hooked", False):
             cls.step = cls.profile_hook_step(step)  # type: ignore[method-assign]
@@ -382,8 +383,7 @@ class Optimizer(Hooked, NamesUnknown):
             if ("param_names" in param_group) != ("param_names" in group):
                 which = "with names" if "param_names" in param_group else "without names"
                 raise ValueError(
-                    "all optimizer param groups should be with/without names. "
-                    f"cannot add param group {which} to the optimizer"
+                    f"all optimizer param groups should be with/without names. cannot add param group {which} to the optimizer"
                 )
         if not set(self._all_params()).isdisjoint(params):
             raise ValueError("some parameters appear in more than one parameter group")
@@ -405,8 +405,7 @@ class Optimizer(Hooked, NamesUnknown):
         for number, param in enumerate(self._all_params()):
             numbers.setdefault(id(param), number)
         groups = [
-            {key: value for key, value in group.items() if key != "params"}
-            | {"params": [numbers[id(p)] for p in group["params"]]}
+            {key: value for key, value in group.items() if key != "params"} | {"params": [numbers[id(p)] for p in group["params"]]}
             for group in self.param_groups
         ]
         state = {numbers[id(key)] if isinstance(key, Tensor) else key: value for key, value in self.state.items()}
@@ -435,8 +434,7 @@ class Optimizer(Hooked, NamesUnknown):
         groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
         if len(groups) != len(saved):
             raise ValueError(
-                "loaded state dict has a different number of parameter groups: expected "
-                f"{len(groups)}, got {len(saved)}"
+                f"loaded state dict has a different number of parameter groups: expected {len(groups)}, got {len(saved)}"
             )
         sizes = [len(group["params"]) for group in groups]
         saved_sizes = [len(group["params"]) for group in saved]
@@ -500,6 +498,7 @@ class Optimizer(Hooked, NamesUnknown):
                 for name in self._scalar_state:
                     if name in entries and not isinstance(entries[name], Tensor):
                         entries[name] = new_scalar(entries[name], group.get("fused"))
+
 
 @contextmanager
 def swap_in_optimizer_params_and_state(

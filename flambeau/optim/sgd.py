@@ -77,8 +77,7 @@ class SGD(Optimizer):
         check_non_negative("Invalid weight_decay value:", weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError(
-                "Nesterov momentum requires a momentum and zero dampening, "
-                f"got momentum={momentum}, dampening={dampening}"
+                f"Nesterov momentum requires a momentum and zero dampening, got momentum={momentum}, dampening={dampening}"
             )
         defaults = {
             "lr": lr,

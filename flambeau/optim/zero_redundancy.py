@@ -26,8 +26,9 @@ __all__ = ["ZeroRedundancyOptimizer"]
 class ZeroRedundancyOptimizer(Optimizer, Joinable):
     """``optimizer_class``, of which each process has the part for some of the parameters, :math:`1/N` of their elements.
 
-    Gradients are the same in all processes (those of ``DistributedDataParallel``); after a step each process sends what it has updated. Its
-    options are those of ``param_groups``, which schedulers may change. ``state_dict`` needs :meth:`consolidate_state_dict` before.
+    Gradients are the same in all processes (those of ``DistributedDataParallel``); after a step each process sends what it has
+    updated. Its options are those of ``param_groups``, which schedulers may change. ``state_dict`` needs
+    :meth:`consolidate_state_dict` before.
 
     >>> import flambeau as torch
     >>> from flambeau import distributed as dist
@@ -50,9 +51,13 @@ class ZeroRedundancyOptimizer(Optimizer, Joinable):
         overlap_with_ddp: bool = False, **defaults: Any,
     ) -> None:  # fmt: skip
         if overlap_with_ddp:
-            raise NotImplementedError("ZeroRedundancyOptimizer: overlap_with_ddp is not there yet; leave it out, results are the same")
+            raise NotImplementedError(
+                "ZeroRedundancyOptimizer: overlap_with_ddp is not there yet; leave it out, results are the same"
+            )
         if parameters_as_bucket_view:
-            raise NotImplementedError("ZeroRedundancyOptimizer: parameters_as_bucket_view is not there yet; leave it out, results are the same")
+            raise NotImplementedError(
+                "ZeroRedundancyOptimizer: parameters_as_bucket_view is not there yet; leave it out, results are the same"
+            )
         self.process_group = member(process_group)
         self._optimizer_class, self._class_defaults = optimizer_class, defaults
         self._owners: dict[int, int] = {}
@@ -165,7 +170,9 @@ class ZeroRedundancyOptimizer(Optimizer, Joinable):
         for group, whole in zip(groups, state_dict["param_groups"], strict=True):
             if "param_names" in whole:
                 group["param_names"] = [name for n, name in zip(whole["params"], whole["param_names"], strict=True) if n in own]
-        self.optim.load_state_dict({"state": {own[n]: value for n, value in state_dict["state"].items() if n in own}, "param_groups": groups})
+        self.optim.load_state_dict(
+            {"state": {own[n]: value for n, value in state_dict["state"].items() if n in own}, "param_groups": groups}
+        )
         self._copy_options(self.optim.param_groups, self.param_groups)
         self.state = self.optim.state
         self._gathered = None

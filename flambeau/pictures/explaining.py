@@ -72,8 +72,8 @@ def explain(x: Any, /, *args: Any, fusion: bool = True, **kwargs: Any) -> Explan
             ``backward`` itself is called once, and the gradients shown are those of its own passes.
 
     Gradients are those of the result, of the sum of its elements where there are several; ``.grad`` is left alone. In a notebook
-    the page appears in place; elsewhere ``explain(...).show()`` opens it and ``save(path)`` writes it. Values of more than 64 elements
-    are shown as statistics and histograms, and there are at most 5,000 operations.
+    the page appears in place; elsewhere ``explain(...).show()`` opens it and ``save(path)`` writes it. Values of more than 64
+    elements are shown as statistics and histograms, and there are at most 5,000 operations.
 
     >>> import flambeau as torch
     >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
@@ -91,7 +91,9 @@ def explain(x: Any, /, *args: Any, fusion: bool = True, **kwargs: Any) -> Explan
     if isinstance(x, BaseException):
         return Explanation(_of_error(x))
     if not callable(x):
-        raise TypeError(f"explain(): expected a tensor, a module or function with its arguments, or an exception, got {type(x).__name__}")
+        raise TypeError(
+            f"explain(): expected a tensor, a module or function with its arguments, or an exception, got {type(x).__name__}"
+        )
     return Explanation(_of_call(x, args, kwargs, fusion))
 
 
@@ -180,7 +182,9 @@ def _again(function: Callable, args: tuple, kwargs: dict[str, Any], leaves: list
 def _named_arguments(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
     """Tensors that a call has: parameters and buffers of a module, and arguments by their names."""
     try:
-        bound = dict(inspect.signature(function.forward if isinstance(function, Module) else function).bind(*args, **kwargs).arguments)
+        bound = dict(
+            inspect.signature(function.forward if isinstance(function, Module) else function).bind(*args, **kwargs).arguments
+        )
     except (TypeError, ValueError):
         bound = {str(i): a for i, a in enumerate(args)} | kwargs
     for name, value in bound.items():
@@ -247,4 +251,3 @@ def _of_error(error: BaseException) -> Record:
 def _told(error: BaseException) -> str:
     """An error with its notes."""
     return "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
-

@@ -11,9 +11,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega Gamma Delta Theta Lambda Pi Sigma Phi Psi Omega"
-)
+_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega Gamma Delta Theta Lambda Pi Sigma Phi Psi Omega"
 _LETTERS = "αβγδεζηθικλμνξπρστφχψωΓΔΘΛΠΣΦΨΩ"
 _WORDS = dict(zip(_GREEK.split(), _LETTERS)) | {
     "sum": "∑", "prod": "∏", "int": "∫", "partial": "∂", "cdot": "·", "times": "×", "odot": "⊙", "otimes": "⊗", "oplus": "⊕", "star": "⋆", "circ": "∘",
@@ -37,7 +35,12 @@ def readable(formula: str) -> str:
         text = re.sub(r"\\sqrt\s*" + _BRACES, r"√(\1)", text)
     text = re.sub(r"\\(begin|end)\{[^{}]*\}(\{[^{}]*\})?", "", text).replace("\\\\", ";").replace("&", " ")
     text = re.sub(r"\\([A-Za-z]+)( ?)", lambda m: _WORDS.get(m[1], m[1] + " ") + (m[2] if _WORDS.get(m[1]) else ""), text)
-    text = re.sub(r"\\([{}])", lambda m: {"{": "\x01", "}": "\x02"}[m[1]], text).replace("\\,", " ").replace("\\|", "‖").replace("\\", "")
+    text = (
+        re.sub(r"\\([{}])", lambda m: {"{": "\x01", "}": "\x02"}[m[1]], text)
+        .replace("\\,", " ")
+        .replace("\\|", "‖")
+        .replace("\\", "")
+    )
     text = re.sub(r"([_^])\{([^{}]{1,3})\}", lambda m: m[1] + m[2], text)
     text = re.sub(r"([_^])\{([^{}]*)\}", r"\1(\2)", text)
     text = text.replace("{", "").replace("}", "").replace("\x01", "{").replace("\x02", "}")
@@ -55,7 +58,8 @@ def formula_of(thing: Any) -> str:
 
 
 def rule_of(function: Callable) -> str:
-    """What a rule for a gradient computes, as Python, in the names of its record: ``g * other`` of a lambda, else the function's body.
+    """What a rule for a gradient computes, as Python, in the names of its record: ``g * other`` of a lambda, else the function's
+    body.
 
     >>> from flambeau.ops.record import registry
     >>> rule_of(registry["tanh"].grads["input"])

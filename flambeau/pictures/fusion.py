@@ -23,8 +23,8 @@ class Group(NamedTuple):
     """What runs as one: a ``"loop"``, a ``"kernel"`` of its own, or a kernel in ``"NumPy"``.
 
     ``ops`` are the names of what it computes, ``calls`` numbers of the calls whose results it makes, ``gradients`` of those whose
-    gradients it makes. ``text`` is what the engine says of it, ``ir`` the loop and ``code`` the machine code of it (``""``: there is none,
-    or it is too long), ``us`` the microseconds that it took (0: not known).
+    gradients it makes. ``text`` is what the engine says of it, ``ir`` the loop and ``code`` the machine code of it (``""``: there
+    is none, or it is too long), ``us`` the microseconds that it took (0: not known).
     """
 
     kind: str
@@ -86,7 +86,8 @@ def _compiling() -> Iterator[None]:
 
 
 def fused(compute: Callable[[], Any]) -> list[Group]:
-    """Runs ``compute()`` so that it is compiled as one trace, twice, the second time with what is known of it warm; how it was fused.
+    """Runs ``compute()`` so that it is compiled as one trace, twice, the second time with what is known of it warm; how it was
+    fused.
 
     Where nothing is compiled (there is no llvmlite, or values were asked for on the way) there are no groups.
     """

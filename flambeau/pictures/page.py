@@ -66,13 +66,23 @@ def data_of(record: Record) -> dict[str, Any]:
         "title": record.title,
         "items": [_item(item, group_of.get(item.id), rule_of.get(item.id)) for item in record.items],
         "boxes": [
-            {"id": b.id, "parent": b.parent, "kind": b.kind, "name": b.name, "title": b.title, "formula": b.formula, "site": _site(b.site)}
+            {
+                "id": b.id,
+                "parent": b.parent,
+                "kind": b.kind,
+                "name": b.name,
+                "title": b.title,
+                "formula": b.formula,
+                "site": _site(b.site),
+            }
             for b in record.boxes
         ],
         "outputs": record.outputs,
         "backward": record.backward,
         "notes": [str(note) for note in record.notes],
-        "groups": [{"kind": g.kind, "ops": g.ops, "text": g.text, "ir": g.ir, "code": g.code, "us": round(g.us, 2)} for g in record.groups],
+        "groups": [
+            {"kind": g.kind, "ops": g.ops, "text": g.text, "ir": g.ir, "code": g.code, "us": round(g.us, 2)} for g in record.groups
+        ],
     }
 
 

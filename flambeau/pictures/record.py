@@ -53,7 +53,8 @@ class Item:
 class Record:
     """A computation that was watched.
 
-    ``calls``     the items of calls, in their order; ``outputs`` those that it gave; ``backward`` items in the order in which gradients arrived there
+    ``calls``     the items of calls, in their order; ``outputs`` those that it gave; ``backward`` items in the order in which
+                  gradients arrived there
     ``notes``     what must be said of it: that it was cut short, or where gradients came from
     """
 
@@ -111,7 +112,9 @@ class Record:
             item.id = number[item.id]
             item.inputs = [(name, number[s] if isinstance(s, int) else s) for name, s in item.inputs]
             item.links = [link._replace(to=number.get(link.to, -1)) for link in item.links]
-        self.outputs, self.backward, self.calls = ([number[i] for i in ids if i in number] for ids in (self.outputs, self.backward, self.calls))
+        self.outputs, self.backward, self.calls = (
+            [number[i] for i in ids if i in number] for ids in (self.outputs, self.backward, self.calls)
+        )
         self.by_entry = {id(item.entry): item.id for item in self.items if item.entry is not None}
 
     def link(self) -> None:

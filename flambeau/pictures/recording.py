@@ -70,7 +70,9 @@ class Recorder(Observer):
             return known[1] if known is not None and not self.record.items[known[1]].op else self.leaf(tensor)
         wrote = self._wrote.get(id(tensor._storage))
         entry = tensor.grad_fn
-        of_function = hasattr(type(entry), "_function") and id(entry) not in self.record.by_entry  # its result is that of an op inside
+        of_function = (
+            hasattr(type(entry), "_function") and id(entry) not in self.record.by_entry
+        )  # its result is that of an op inside
         if not of_function and known is not None:
             return known[1] if wrote is None or wrote[1] <= known[1] else self._rewritten(tensor, known[1], wrote[1])
         if not of_function and wrote is not None:

@@ -49,11 +49,19 @@ class Summary:
         self.called = any(row.shapes is not None for row in rows)
 
     def _head(self) -> list[str]:
-        seen = [str(Text("result", "输出")), str(Text("parameters", "参数")), "FLOPs"] if self.called else [str(Text("parameters", "参数"))]
+        seen = (
+            [str(Text("result", "输出")), str(Text("parameters", "参数")), "FLOPs"]
+            if self.called
+            else [str(Text("parameters", "参数"))]
+        )
         return [str(Text("module", "模块")), str(Text("kind", "类型")), *seen]
 
     def _cells(self, row: Row) -> list[str]:
-        seen = [row.shapes or "", f"{row.parameters:,}", "" if not row.flops else f"{row.flops:,}"] if self.called else [f"{row.parameters:,}"]
+        seen = (
+            [row.shapes or "", f"{row.parameters:,}", "" if not row.flops else f"{row.flops:,}"]
+            if self.called
+            else [f"{row.parameters:,}"]
+        )
         return ["  " * row.depth + row.name, row.kind, *seen]
 
     def _foot(self) -> str:
@@ -68,7 +76,10 @@ class Summary:
     def __str__(self) -> str:
         rows = [self._head(), *map(self._cells, self.rows)]
         widths = [max(map(len, column)) for column in zip(*rows)]
-        lines = ["  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
+        lines = [
+            "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+            for row in rows
+        ]
         lines.insert(1, "  ".join("-" * w for w in widths))
         return "\n".join([*lines, self._foot()])
 
@@ -109,7 +120,9 @@ def summary(module: Module, *inputs: Any, **keywords: Any) -> Summary:
     26 parameters, 26 of them trained; 0.1 KiB with buffers
     """
     if not isinstance(module, Module):
-        raise TypeError(f"summary(): expected a module, got {type(module).__name__}: summary(net, input) or summary(net, (batch, features))")
+        raise TypeError(
+            f"summary(): expected a module, got {type(module).__name__}: summary(net, input) or summary(net, (batch, features))"
+        )
     shapes: dict[int, list[str]] = {}
     flops: dict[str, int] = {}
     if inputs or keywords:
@@ -141,5 +154,3 @@ def summary(module: Module, *inputs: Any, **keywords: Any) -> Summary:
 
 def _is_shape(x: Any) -> bool:
     return isinstance(x, (tuple, list)) and all(isinstance(n, int) for n in x)
-
-

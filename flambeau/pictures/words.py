@@ -55,7 +55,8 @@ WORDS = {
     "byKernel": Text("by loop and kernel", "按循环和内核"),
     "searchCalls": Text("search: op, line (/)", "搜索:运算、代码行 (/)"),
     "timelineKeys": Text(
-        "wheel or + − zooms, drag or ← → moves, 0 shows all; a click on a call marks its kernels", "滚轮或 + − 缩放,拖动或 ← → 移动,0 显示全部;点击调用可标出它的内核"
+        "wheel or + − zooms, drag or ← → moves, 0 shows all; a click on a call marks its kernels",
+        "滚轮或 + − 缩放,拖动或 ← → 移动,0 显示全部;点击调用可标出它的内核",
     ),
     "found": Text("found", "个结果"),
 }

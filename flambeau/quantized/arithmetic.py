@@ -1,7 +1,8 @@
 """Arithmetic between quantized tensors, whose results have scales and zero points of their own.
 
-PyTorch computes in vectors, which round a little otherwise than :func:`flambeau.quantize_per_tensor`: a number is ``q * scale - zero_point *
-scale`` rounded once, and the zero point is added after a result is rounded. So do these, to the last integer.
+PyTorch computes in vectors, which round a little otherwise than :func:`flambeau.quantize_per_tensor`: a number is
+``q * scale - zero_point * scale`` rounded once, and the zero point is added after a result is rounded. So do these, to the last
+integer.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def numbers(q: QuantizedTensor) -> Tensor:
 
 
 def requantized(x: Tensor, factor: Any, zero_point: int, scale: float, dtype: Any, relu: bool = False) -> QuantizedTensor:
-    """``round(x * factor) + zero_point`` as the integers of a tensor with this scale; ``relu``: none stands for a number below zero."""
+    """``round(x * factor) + zero_point`` as the integers of a tensor with this scale; ``relu``: none stands for a number below
+    zero."""
     low, high = limits(dtype)
     whole = (x * factor).round() + float(zero_point)
     whole = whole.clamp(max(low, zero_point) if relu else low, high)
@@ -101,7 +103,9 @@ def mul_scalar(q: QuantizedTensor, number: float, relu: bool = False) -> Quantiz
     return per_tensor(ints.clamp_min(zero) if relu else ints.clone(), scale, zero, q.dtype, integers=True)
 
 
-def cat(tensors: Any, dim: int = 0, scale: float | None = None, zero_point: int | None = None, relu: bool = False) -> QuantizedTensor:
+def cat(
+    tensors: Any, dim: int = 0, scale: float | None = None, zero_point: int | None = None, relu: bool = False
+) -> QuantizedTensor:
     """Joined; with the scale and zero point given, or those of the first."""
     first = tensors[0]
     joined = flambeau.cat([q.dequantize() for q in tensors], dim)
@@ -118,7 +122,15 @@ def matmul(qa: QuantizedTensor, qb: QuantizedTensor, scale: float, zero_point: i
 
 
 def batch_norm(
-    q: QuantizedTensor, weight: Any, bias: Any, mean: Tensor, var: Tensor, eps: float, scale: float, zero_point: int, relu: bool = False
+    q: QuantizedTensor,
+    weight: Any,
+    bias: Any,
+    mean: Tensor,
+    var: Tensor,
+    eps: float,
+    scale: float,
+    zero_point: int,
+    relu: bool = False,
 ) -> QuantizedTensor:
     """Normalised by known means and variances, and quantized anew."""
     return _again(F.batch_norm(numbers(q), mean, var, weight, bias, False, 0.0, eps), scale, zero_point, q.dtype, relu)

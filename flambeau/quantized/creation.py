@@ -102,7 +102,9 @@ def _reader(name: str) -> Any:
 
 
 int_repr, q_scale, q_zero_point = map(_reader, ("int_repr", "q_scale", "q_zero_point"))
-q_per_channel_scales, q_per_channel_zero_points, q_per_channel_axis = [_reader(f"q_per_channel_{name}") for name in ("scales", "zero_points", "axis")]
+q_per_channel_scales, q_per_channel_zero_points, q_per_channel_axis = [
+    _reader(f"q_per_channel_{name}") for name in ("scales", "zero_points", "axis")
+]
 
 
 def _by_integers(x: Tensor) -> Any:
@@ -119,7 +121,9 @@ def _make_per_channel_quantized_tensor(input: Tensor, scale: Tensor, zero_point:
     return per_channel(input.clone(), scale, zero_point, axis, _by_integers(input), integers=True)
 
 
-def _empty_affine_quantized(size: Any, *, scale: float = 1.0, zero_point: int = 0, dtype: Any = None, **settings: Any) -> QuantizedTensor:
+def _empty_affine_quantized(
+    size: Any, *, scale: float = 1.0, zero_point: int = 0, dtype: Any = None, **settings: Any
+) -> QuantizedTensor:
     """A quantized tensor whose content is not promised."""
     limits(dtype)
     return per_tensor(flambeau.zeros(tuple(size), dtype=INTEGERS[dtype]), scale, zero_point, dtype, integers=True)

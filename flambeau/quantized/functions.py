@@ -18,7 +18,9 @@ __all__ = ["quantized_batch_norm", "quantized_max_pool1d", "quantized_max_pool2d
 
 def _quantized(name: str, input: Any) -> QuantizedTensor:
     if not isinstance(input, QuantizedTensor):
-        raise NotImplementedError(f"Could not run 'aten::{name}' with arguments from the 'CPU' backend: it takes a quantized tensor; see torch.quantize_per_tensor")
+        raise NotImplementedError(
+            f"Could not run 'aten::{name}' with arguments from the 'CPU' backend: it takes a quantized tensor; see torch.quantize_per_tensor"
+        )
     return input
 
 
@@ -26,7 +28,9 @@ def _max_pool(n: int) -> Callable:
     name = f"quantized_max_pool{n}d"
     pool: Any = ops.namespace("nn.functional")[f"max_pool{n}d"]
 
-    def pooled(input: Tensor, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False) -> Tensor:
+    def pooled(
+        input: Tensor, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+    ) -> Tensor:
         return pool(_quantized(name, input), kernel_size, stride or None, padding, dilation, ceil_mode)
 
     pooled.__name__ = pooled.__qualname__ = name
@@ -38,7 +42,14 @@ quantized_max_pool1d, quantized_max_pool2d, quantized_max_pool3d = map(_max_pool
 
 
 def quantized_batch_norm(
-    input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float, output_scale: float, output_zero_point: int
+    input: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    var: Tensor,
+    eps: float,
+    output_scale: float,
+    output_zero_point: int,
 ) -> Tensor:
     """A quantized tensor normalized by given statistics, quantized with another scale and zero point.
 

@@ -1,7 +1,7 @@
 """Linear and convolutional layers whose weights are integers.
 
-Their products are of whole float32 numbers, by the kernels of all other products, and exact: where a sum could reach ``2 ** 24``, they
-are of float64. What is made of the sums is PyTorch's arithmetic, so that results are its to the last bit.
+Their products are of whole float32 numbers, by the kernels of all other products, and exact: where a sum could reach ``2 ** 24``,
+they are of float64. What is made of the sums is PyTorch's arithmetic, so that results are its to the last bit.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def dynamic(x: Tensor, packed: LinearWeight | HalfWeight, reduce_range: bool = F
 def static(q: QuantizedTensor, packed: LinearWeight, scale: float, zero_point: int, relu: bool = False) -> QuantizedTensor:
     """A layer of quantized numbers, whose results are quantized with this scale and zero point."""
     if not isinstance(q, QuantizedTensor):
-        raise NotImplementedError("Could not run 'quantized::linear' with arguments from the 'CPU' backend: the input must be quantized; see QuantStub")
+        raise NotImplementedError(
+            "Could not run 'quantized::linear' with arguments from the 'CPU' backend: the input must be quantized; see QuantStub"
+        )
     sums = packed.sums(q._offsets())
     act = packed.product_of_scales(q._scale)
     if packed.bias is not None:

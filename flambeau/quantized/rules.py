@@ -1,6 +1,7 @@
 """What ops do with quantized tensors.
 
-Some only move elements: they move the integers. Some keep to the numbers that the same integers stand for, or have results between fixed
+Some only move elements: they move the integers. Some keep to the numbers that the same integers stand for, or have results between
+fixed
 limits: what they give for the numbers is quantized again.
 """
 
@@ -32,7 +33,9 @@ _OF_NUMBERS = frozenset(
     "threshold relu6 hardtanh leaky_relu adaptive_avg_pool1d avg_pool1d constant_pad_nd nn.functional.pad nn.functional.max_unpool2d".split()
 )
 """Are computed of the numbers, and quantized as those were."""
-_MEANS = frozenset(name for name in _OF_NUMBERS if name == "mean" or "avg_pool" in name or "interpolate" in name or "upsample" in name)
+_MEANS = frozenset(
+    name for name in _OF_NUMBERS if name == "mean" or "avg_pool" in name or "interpolate" in name or "upsample" in name
+)
 """What stands for a mean is the mean of the integers."""
 _BETWEEN: dict[str, tuple[float, int, float, int]] = {
     # by op: the scale and zero point of its results without a sign, and those with one
@@ -68,9 +71,14 @@ def apply(function: Any, args: tuple, kwargs: dict) -> Any:
     if name == "Tensor.type":
         return first.type(*args[1:], **kwargs)
     if name.startswith("Tensor.") and name[7:] in ("to", "float", "double", "half", "type_as"):
-        if any(a is first.dtype or isinstance(a, str) and a == "cpu" or type(a).__name__ == "device" for a in (*args[1:], *kwargs.values())):
+        if any(
+            a is first.dtype or isinstance(a, str) and a == "cpu" or type(a).__name__ == "device"
+            for a in (*args[1:], *kwargs.values())
+        ):
             return first
-        raise RuntimeError("Creation of quantized tensor requires quantized dtype like torch.quint8: call .dequantize() for the numbers")
+        raise RuntimeError(
+            "Creation of quantized tensor requires quantized dtype like torch.quint8: call .dequantize() for the numbers"
+        )
     raise NotImplementedError(
         f"Could not run 'aten::{function.__name__}' with arguments from the 'QuantizedCPU' backend: there is no such operation on integers that "
         "stand for numbers; call .dequantize() first, or use torch.ops.quantized or torch.ao.nn.quantized.QFunctional"
@@ -124,10 +132,16 @@ def _in_place(function: Any, name: str, args: tuple, kwargs: dict) -> Any:
     """Writes quantized numbers where they belong."""
     q = args[0]
     if not isinstance(q, QuantizedTensor):
-        raise RuntimeError("Copying from quantized Tensor to non-quantized Tensor is not allowed, please use dequantize to get a float Tensor from a quantized Tensor")
+        raise RuntimeError(
+            "Copying from quantized Tensor to non-quantized Tensor is not allowed, please use dequantize to get a float Tensor from a quantized Tensor"
+        )
     if name in ("_copy", "Tensor.copy_", "copy") or function.__name__ == "copy_":
         source = args[1] if len(args) > 1 else kwargs["src"]
-        ints = _alike(source, q)._ints if isinstance(source, QuantizedTensor) else whole(source.float(), q.q_scale(), q.q_zero_point(), q.dtype)
+        ints = (
+            _alike(source, q)._ints
+            if isinstance(source, QuantizedTensor)
+            else whole(source.float(), q.q_scale(), q.q_zero_point(), q.dtype)
+        )
     else:
         op = function.op
         given = [a.dequantize() if isinstance(a, QuantizedTensor) else a for a in args]
@@ -136,7 +150,9 @@ def _in_place(function: Any, name: str, args: tuple, kwargs: dict) -> Any:
         elif name in _OF_NUMBERS:
             numbers = op.function(*given, **kwargs)
         else:
-            raise NotImplementedError(f"Could not run 'aten::{function.__name__}' with arguments from the 'QuantizedCPU' backend: call .dequantize() first")
+            raise NotImplementedError(
+                f"Could not run 'aten::{function.__name__}' with arguments from the 'QuantizedCPU' backend: call .dequantize() first"
+            )
         ints = whole(numbers, q.q_scale(), q.q_zero_point(), q.dtype)
     q._ints.copy_(ints)
     return q

@@ -64,7 +64,9 @@ class QuantizedTensor(Tensor):
     def _need(self, channels: bool, name: str) -> None:
         if (self._axis is not None) != channels:
             wanted, got = ("PerChannelAffine", "PerTensorAffine") if channels else ("PerTensorAffine", "PerChannelAffine")
-            raise RuntimeError(f"Expected quantizer->qscheme() == k{wanted} to be true, but got false: {name} of a tensor of k{got}")
+            raise RuntimeError(
+                f"Expected quantizer->qscheme() == k{wanted} to be true, but got false: {name} of a tensor of k{got}"
+            )
 
     def q_scale(self) -> float:
         self._need(False, "q_scale")
@@ -145,7 +147,9 @@ class QuantizedTensor(Tensor):
             return self.with_integers(self._ints[key])
         if isinstance(key, int) and self._axis == 0:
             return _make(self._ints[key], self._dtype, self._scale[key].item(), self._zero[key].item(), None)
-        raise NotImplementedError("Setting strides is possible only on uniformly quantized tensor: index a tensor of channels by one number")
+        raise NotImplementedError(
+            "Setting strides is possible only on uniformly quantized tensor: index a tensor of channels by one number"
+        )
 
     def __setitem__(self, key: Any, value: Any) -> None:
         part = self[key]

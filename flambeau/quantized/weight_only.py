@@ -95,7 +95,9 @@ def _weight_int4pack_mm_for_cpu(self: Tensor, mat2: Tensor, qGroupSize: int, qSc
     _check_numbers(self, name)
     outputs, inputs = mat2.shape[0], mat2.shape[1] * 2
     if mat2.dtype is not dtypes.uint8 or self.shape[1] != inputs:
-        raise RuntimeError(f"{name} : expect B to be packed uint8 for {self.shape[1]} inputs, got {scalar_name(mat2.dtype)} for {inputs}")
+        raise RuntimeError(
+            f"{name} : expect B to be packed uint8 for {self.shape[1]} inputs, got {scalar_name(mat2.dtype)} for {inputs}"
+        )
     if qGroupSize not in (32, 64, 128, 256):
         raise RuntimeError(f"{name}: expect qGroupSize to be 32, 64, 128 or 256, got {qGroupSize}")
     if tuple(qScaleAndZeros.shape) != (inputs // qGroupSize, outputs, 2):

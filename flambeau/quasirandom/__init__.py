@@ -3,7 +3,8 @@ r"""``torch.quasirandom``: Sobol' sequences, points that fill the unit cube more
 Point :math:`i` is the exclusive or of direction numbers :math:`v_j`, one for each bit of the Gray code of :math:`i`, as a binary
 fraction. The numbers (``directions.npz``: for each dimension a primitive polynomial and the first :math:`m_j`) are those of
 Joe and Kuo, "Constructing Sobol sequences with better two-dimensional projections", 2008, search criterion D(6).
-Source: https://web.maths.unsw.edu.au/~fkuo/sobol/ and https://docs.pytorch.org/docs/stable/generated/torch.quasirandom.SobolEngine.html
+Source: https://web.maths.unsw.edu.au/~fkuo/sobol/ and
+https://docs.pytorch.org/docs/stable/generated/torch.quasirandom.SobolEngine.html
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _BITS = 30
 def _directions(dimension: int) -> np.ndarray:
     r"""Direction numbers ``(dimension, 30)``: :math:`v_j = m_j 2^{29 - j}`.
 
-    :math:`m_j = 2 a_1 m_{j-1} \oplus \dots \oplus 2^{s-1} a_{s-1} m_{j-s+1} \oplus 2^s m_{j-s} \oplus m_{j-s}` for a polynomial of degree s.
+    :math:`m_j = 2 a_1 m_{j-1} \oplus \dots \oplus 2^{s-1} a_{s-1} m_{j-s+1} \oplus 2^s m_{j-s} \oplus m_{j-s}` for a polynomial of
+    degree s.
     """
     with np.load(os.path.join(os.path.dirname(__file__), "directions.npz")) as file:
         polynomials, initial = file["polynomials"][:dimension].astype(np.int64), file["initial"][:dimension].astype(np.int64)
@@ -107,7 +109,9 @@ class SobolEngine:
         if n < 0:
             raise ValueError(f"the number of points must not be negative, but got {n}")
         first, directions = self.num_generated, self.sobolstate.numpy()
-        at = np.arange(max(first - 1, 0), max(first + n - 1, 0))  # of point i the next one differs by the direction of i's lowest zero bit
+        at = np.arange(
+            max(first - 1, 0), max(first + n - 1, 0)
+        )  # of point i the next one differs by the direction of i's lowest zero bit
         lowest = np.log2(~at & at + 1).astype(np.int64)
         steps = np.concatenate([self.quasi.numpy()[None], directions[:, lowest].T])
         points = np.bitwise_xor.accumulate(steps, 0)
@@ -137,5 +141,9 @@ class SobolEngine:
         return self
 
     def __repr__(self) -> str:
-        words = [f"dimension={self.dimension}", *["scramble=True"] * self.scramble, *[f"seed={self.seed}"] * (self.seed is not None)]
+        words = [
+            f"dimension={self.dimension}",
+            *["scramble=True"] * self.scramble,
+            *[f"seed={self.seed}"] * (self.seed is not None),
+        ]
         return f"{type(self).__name__}({', '.join(words)})"

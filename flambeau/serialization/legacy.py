@@ -39,7 +39,8 @@ def write(file: IO[bytes], pickled: memoryview, pickler: CheckpointPickler) -> N
 
 
 def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, encoding: str) -> Any:
-    """The object in ``file``, which is left just behind it. The sizes of its storages are checked against the size of the file beforehand."""
+    """The object in ``file``, which is left just behind it. The sizes of its storages are checked against the size of the file
+    beforehand."""
     start = file.tell()
     stream = io.BytesIO(file.read())
     size = len(stream.getbuffer())
@@ -55,7 +56,9 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
         magic = None  # it may be anything else: with weights_only=False, PyTorch would have made it before looking
     if type(magic) is not int or magic != _MAGIC:
         if vocabulary.weights_only and stream.getvalue()[:2] > b"\x80\x02":
-            raise UnpicklingError("the file is a pickle of protocol 3 or later, but not one of torch.save; read it with the pickle module")
+            raise UnpicklingError(
+                "the file is a pickle of protocol 3 or later, but not one of torch.save; read it with the pickle module"
+            )
         raise RuntimeError("Invalid magic number; corrupt file? It was not written by torch.save")
     protocol, system, arrays, unread = plain(), plain(), {}, size
     if type(protocol) is not int or protocol != _PROTOCOL:
@@ -71,9 +74,7 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
         if key not in storages:
             unread -= count * dtype.itemsize
             if unread < 0:
-                raise RuntimeError(
-                    f"the storages need more bytes than the {size} of the file: it is truncated or hostile"
-                )
+                raise RuntimeError(f"the storages need more bytes than the {size} of the file: it is truncated or hostile")
             arrays[key] = np.empty(count, dtype.np)
             made = UntypedStorage._of(Storage.from_numpy(arrays[key], dtype))
             storages[key] = typed(place(made, location, map_location), kind)
@@ -86,9 +87,7 @@ def read(file: IO[bytes], vocabulary: Vocabulary, map_location: MapLocation, enc
     for key in keys:
         count = int.from_bytes(stream.read(8), "little", signed=True)
         if key not in arrays or count != len(arrays[key]):
-            raise RuntimeError(
-                f"storage {key!r:.40} has {count} elements, which its tensors do not expect: corrupted file"
-            )
+            raise RuntimeError(f"storage {key!r:.40} has {count} elements, which its tensors do not expect: corrupted file")
         target = arrays[key].view(np.uint8)
         if stream.readinto(target.data) != target.size:
             raise RuntimeError(f"storage {key!r:.40} ends early: the file is truncated")

@@ -36,7 +36,11 @@ def _restore_meta(storage: Any, location: str) -> Any:
 
 
 _registry: list[tuple[int, Callable, Callable]] = [
-    (10, lambda storage: "cpu" if storage.device is devices.CPU else None, lambda storage, location: storage if location.partition(":")[0] == "cpu" else None),
+    (
+        10,
+        lambda storage: "cpu" if storage.device is devices.CPU else None,
+        lambda storage, location: storage if location.partition(":")[0] == "cpu" else None,
+    ),
     (20, lambda storage: None, _restore_cuda),
     (22, lambda storage: "meta" if storage.device is devices.META else None, _restore_meta),
 ]

@@ -120,11 +120,21 @@ def tensor_as_call(t: Tensor, ref: Callable[[Storage, Dtype], Any], call: Callab
     make: Any
     args: tuple
     if t.is_nested:
-        raise NotImplementedError("torch.save of a nested tensor: save its .values() and .offsets(), of which nested_tensor_from_jagged makes it again")
+        raise NotImplementedError(
+            "torch.save of a nested tensor: save its .values() and .offsets(), of which nested_tensor_from_jagged makes it again"
+        )
     if t.is_quantized:
         q: Any = t
         own = (q._scale, q._zero) if q._axis is None else (q._scale, q._zero, q._axis)
-        return rebuilding._rebuild_qtensor, (ref(t._storage, t.dtype), t.storage_offset(), tuple(t.shape), t.stride(), (q.qscheme(), *own), False, OrderedDict())
+        return rebuilding._rebuild_qtensor, (
+            ref(t._storage, t.dtype),
+            t.storage_offset(),
+            tuple(t.shape),
+            t.stride(),
+            (q.qscheme(), *own),
+            False,
+            OrderedDict(),
+        )
     if t.layout is not strided:
         from flambeau.sparse.rebuilding import parts_of
 

@@ -1,8 +1,9 @@
-"""Pickles of Python's own (``pickle.dumps(tensor)``) in PyTorch's words, where ``torch`` means flambeau: each library loads the other's.
+"""Pickles of Python's own (``pickle.dumps(tensor)``) in PyTorch's words, where ``torch`` means flambeau: each library loads the
+other's.
 
-``flambeau.core.config.pickled`` is :func:`reduced` then, and what classes here give to ``pickle`` comes from it. A storage becomes the bytes of
-a file of its own, in the older format, and is shared by what is pickled together. Loading a pickle runs what is in it: that is Python's
-``pickle``, and the user's own choice; :func:`torch.load` never does.
+``flambeau.core.config.pickled`` is :func:`reduced` then, and what classes here give to ``pickle`` comes from it. A storage becomes
+the bytes of a file of its own, in the older format, and is shared by what is pickled together. Loading a pickle runs what is in
+it: that is Python's ``pickle``, and the user's own choice; :func:`torch.load` never does.
 """
 
 from __future__ import annotations

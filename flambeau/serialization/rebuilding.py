@@ -110,9 +110,7 @@ def _rebuild_parameter_with_state(data: Tensor, requires_grad: bool, backward_ho
 def _rebuild_from_type_v2(function: Callable, cls: type, args: tuple, state: Any) -> Tensor:
     """A tensor with attributes, or of a subclass that the user has declared safe."""
     if function not in TENSOR_MAKERS.values() or not (isinstance(cls, type) and issubclass(cls, Tensor)):
-        raise UnpicklingError(
-            "a tensor with attributes is made by a function that makes tensors, and of a tensor class"
-        )
+        raise UnpicklingError("a tensor with attributes is made by a function that makes tensors, and of a tensor class")
     tensor = function(*args)
     if type(tensor) is not cls:
         tensor = Tensor._make_subclass(cls, tensor, tensor.requires_grad)
@@ -177,9 +175,16 @@ def _get_layout(name: str) -> layout:
 
 
 def _rebuild_qtensor(
-    storage: AnyStorage, offset: int, size: Sequence[int], stride: Sequence[int], how: tuple, requires_grad: bool = False, backward_hooks: Any = None
+    storage: AnyStorage,
+    offset: int,
+    size: Sequence[int],
+    stride: Sequence[int],
+    how: tuple,
+    requires_grad: bool = False,
+    backward_hooks: Any = None,
 ) -> Tensor:
-    """A quantized tensor of its integers, and of how they stand for numbers: a scheme with a scale and a zero point, or with tensors of them."""
+    """A quantized tensor of its integers, and of how they stand for numbers: a scheme with a scale and a zero point, or with
+    tensors of them."""
     from flambeau.quantized.tensor import per_channel, per_tensor
 
     ints: Any = _rebuild_tensor_v2(storage, offset, size, stride)

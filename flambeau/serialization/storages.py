@@ -21,7 +21,9 @@ def parse_id(id: Any) -> tuple[Any, str, str, int]:
         raise UnpicklingError(f"Only persistent_load of storage is allowed, but got {type(id).__name__}")
     _, storage_type, key, location, count = id[:5]
     key, location = as_text(key), as_text(location)
-    if not (isinstance(storage_type, type) and issubclass(storage_type, AnyStorage)) or [type(x) for x in (key, location, count)] != [str, str, int]:
+    if not (isinstance(storage_type, type) and issubclass(storage_type, AnyStorage)) or [
+        type(x) for x in (key, location, count)
+    ] != [str, str, int]:
         raise UnpicklingError("a storage is named by a storage type, a key, a location and a number of elements")
     if count < 0:
         raise UnpicklingError(f"a storage cannot have {count} elements")

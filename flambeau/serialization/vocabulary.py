@@ -344,9 +344,7 @@ class Vocabulary:
                 return cls.__new__(cls, *args)
             if not args and not self.weights_only and isinstance(cls, type) and _is_fillable_class(cls):
                 return object.__new__(cls)
-        raise UnpicklingError(
-            f"Can only create new object for classes allowlisted via `add_safe_globals` but got {_name(cls)}"
-        )
+        raise UnpicklingError(f"Can only create new object for classes allowlisted via `add_safe_globals` but got {_name(cls)}")
 
     def _pay(self, value: Any) -> None:
         self.credit -= _weight(value)
@@ -376,9 +374,7 @@ class Vocabulary:
         elif not self.weights_only and cls is np.ndarray:
             _fill_numpy_array(obj, state)
         else:
-            raise UnpicklingError(
-                f"Can only build OrderedDict or types allowlisted via `add_safe_globals`, but got {_name(cls)}"
-            )
+            raise UnpicklingError(f"Can only build OrderedDict or types allowlisted via `add_safe_globals`, but got {_name(cls)}")
         return obj
 
     def check_fillable(self, target: Any) -> None:

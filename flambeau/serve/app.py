@@ -104,7 +104,8 @@ class Server:
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        """A single model is there before the first request, or nothing starts; a folder is loaded while the server says that it is not ready."""
+        """A single model is there before the first request, or nothing starts; a folder is loaded while the server says that it is
+        not ready."""
         if self.repository.root.is_file():
             await self.repository.scan(settled=True)
             if reason := self.repository.failure():
@@ -185,7 +186,10 @@ class Server:
     async def change(self, change: Callable[[str], Awaitable[None]], name: str) -> None:
         """Loads or unloads a model, where clients may ask for that."""
         if not self._control:
-            raise RequestError("this server follows its folder alone: with several workers a request would reach one of them (or --no-control was given)", 403)
+            raise RequestError(
+                "this server follows its folder alone: with several workers a request would reach one of them (or --no-control was given)",
+                403,
+            )
         await change(name)
 
     # --- the same by TorchServe's names -----------------------------------------------------------------------
@@ -212,7 +216,8 @@ class Server:
     async def compute(
         self, name: str, version: str | None, asked: InferRequest, gone: Callable[[], Coroutine[Any, Any, Any]]
     ) -> tuple[dict[str, np.ndarray], str]:  # fmt: skip
-        """What a model answers, and which version it was; its own errors are in the log. ``gone`` returns when nobody waits any more."""
+        """What a model answers, and which version it was; its own errors are in the log. ``gone`` returns when nobody waits any
+        more."""
         try:
             return await self.repository.infer(name, version, asked, gone)
         except RequestError:

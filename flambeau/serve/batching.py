@@ -4,8 +4,9 @@ There is no timer: a request that finds the model idle runs at once, and batches
 model answers. What is in a batch together has the same inputs but for the number of rows; it is padded to a power of two, so that a
 few sizes come again and again and are compiled.
 
-Everything here runs on the event loop but for the model, which runs on the compute thread. A batch that is known to take less than a
-change of threads matters (see :meth:`~flambeau.serve.model.Model.is_quick`) runs on the loop too, where nothing runs on that thread.
+Everything here runs on the event loop but for the model, which runs on the compute thread. A batch that is known to take less than
+a change of threads matters (see :meth:`~flambeau.serve.model.Model.is_quick`) runs on the loop too, where nothing runs on that
+thread.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class Job:
     def fits(self, other: Job) -> bool:
         """Whether both can be rows of one batch."""
         return self.inputs.keys() == other.inputs.keys() and all(
-            a.dtype == b.dtype and a.shape[1:] == b.shape[1:] for a, b in ((x, other.inputs[name]) for name, x in self.inputs.items())
+            a.dtype == b.dtype and a.shape[1:] == b.shape[1:]
+            for a, b in ((x, other.inputs[name]) for name, x in self.inputs.items())
         )
 
 
@@ -126,7 +128,9 @@ class Batcher:
         counts = {x.shape[0] if x.ndim else -1 for x in inputs.values()}
         if len(counts) != 1 or -1 in counts:
             shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in inputs.items())
-            raise RequestError(f"model {self._name!r} takes batches: the first dim of all inputs must be the number of rows, got {shapes or 'no inputs'}")
+            raise RequestError(
+                f"model {self._name!r} takes batches: the first dim of all inputs must be the number of rows, got {shapes or 'no inputs'}"
+            )
         return counts.pop()
 
     async def _run(self) -> None:
@@ -143,7 +147,12 @@ class Batcher:
     async def _gather(self) -> None:
         """Waits until there is a full batch, or the oldest request has waited long enough."""
         until = self._queue[0].came + self.max_delay
-        while self._queue and not self._draining and sum(job.rows for job in self._queue) < self.max_batch and time.monotonic() < until:
+        while (
+            self._queue
+            and not self._draining
+            and sum(job.rows for job in self._queue) < self.max_batch
+            and time.monotonic() < until
+        ):
             await asyncio.sleep(min(0.001, self.max_delay))
 
     def _take(self) -> list[Job]:

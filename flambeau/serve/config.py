@@ -119,7 +119,12 @@ def _checked(path: Path, name: str, value: Any, base: Any) -> Any:
         if not isinstance(value, bool):
             raise ModelError(f"{path}: {name!r} must be true or false, got {value!r:.60}")
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or (isinstance(base, int) and value != int(value)):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or value < 0
+        or (isinstance(base, int) and value != int(value))
+    ):
         raise ModelError(f"{path}: {name!r} must be a number, at least 0, got {value!r:.60}")
     return type(base)(value)
 
@@ -148,5 +153,7 @@ def parse_spec(text: str) -> TensorSpec:
     except ValueError:
         shape = (-2,)
     if not name or datatype and datatype not in DATATYPES or shape and min(shape) < -1:
-        raise ValueError(f"expected NAME:DATATYPE:SIZExSIZE, for example images:FP32:-1x1x8x8, got {text!r}; datatypes are {', '.join(DATATYPES)}")
+        raise ValueError(
+            f"expected NAME:DATATYPE:SIZExSIZE, for example images:FP32:-1x1x8x8, got {text!r}; datatypes are {', '.join(DATATYPES)}"
+        )
     return TensorSpec(name, datatype or None, shape)

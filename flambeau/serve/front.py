@@ -75,13 +75,22 @@ class Front:
             self._metrics.seconds.labels(route).observe(took)
             if access.isEnabledFor(logging.INFO):
                 client = (scope.get("client") or ("",))[0]
-                fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(took * 1e3, 3), "client": client}
+                fields = {
+                    "method": scope["method"],
+                    "path": scope["path"],
+                    "status": status,
+                    "ms": round(took * 1e3, 3),
+                    "client": client,
+                }
                 access.info("request", extra={"fields": fields})
 
     def _refusal(self, scope: Scope) -> RequestError | None:
         headers = Headers(scope=scope)
         if self._limits.hosts is not None and urlsplit("//" + headers.get("host", "")).hostname not in self._limits.hosts:
-            return RequestError(f"this server is for this machine alone: call it {self._limits.hosts[0]}, or start it with --allow-host or a token", 403)
+            return RequestError(
+                f"this server is for this machine alone: call it {self._limits.hosts[0]}, or start it with --allow-host or a token",
+                403,
+            )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != headers.get("host"):
             return RequestError("pages of other sites may not use this server", 403)

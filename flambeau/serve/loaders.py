@@ -1,7 +1,7 @@
 """Files of models, by their endings: how each becomes something that can be called.
 
-Nothing of a file of weights is ever run. What is run are factories (``package.module:function``), handler files and slim models, which
-hold machine code. The server takes them from the folder of models, too: who may write to that can run code in the server.
+Nothing of a file of weights is ever run. What is run are factories (``package.module:function``), handler files and slim models,
+which hold machine code. The server takes them from the folder of models, too: who may write to that can run code in the server.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def _slim(path: Path, config: ModelConfig) -> Loaded:
     rows = {shape[0] for shapes in model.sizes for shape in shapes[:1] if shape}
     free = any(x.shape and x.shape[0] is None for x in model.inputs)
     if free and not rows.issuperset(1 << k for k in range(config.max_batch.bit_length())):
-        raise ModelError(f"{path.name} has plans for {min(rows, default=0)} to {max(rows, default=0)} rows, not for batches of up to {config.max_batch}: see --max-batch")
+        raise ModelError(
+            f"{path.name} has plans for {min(rows, default=0)} to {max(rows, default=0)} rows, not for batches of up to {config.max_batch}: see --max-batch"
+        )
     inputs = tuple(TensorSpec(x.name, datatype_of(x.dtype), _with_any(x.shape)) for x in model.inputs)
     outputs = tuple(TensorSpec(x.name, datatype_of(x.dtype), _with_any(x.shape)) for x in model.outputs)
     return Loaded(lambda *tensors: model(*[t.numpy() for t in tensors]), inputs, outputs)
@@ -159,7 +161,9 @@ def make_module(factory: str) -> nn.Module:
 
 def _module(path: Path, config: ModelConfig, state: Any) -> Loaded:
     if config.factory is None:
-        raise ModelError(f"{path.name} holds weights: --factory package.module:function (or config.json) must say what makes the module that they are for")
+        raise ModelError(
+            f"{path.name} holds weights: --factory package.module:function (or config.json) must say what makes the module that they are for"
+        )
     if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
         raise ModelError(f"{path.name}: expected a state dict, tensors by name (torch.save(model.state_dict(), path))")
     module = make_module(config.factory)

@@ -1,10 +1,10 @@
 """The messages of the protocol's gRPC form, as classes of protobuf.
 
-They are described here as far as the server reads them. On the wire a field is its number, so it does not matter that messages stand
-beside each other which the published description nests, nor that a map is told as the list of pairs that it is.
+They are described here as far as the server reads them. On the wire a field is its number, so it does not matter that messages
+stand beside each other which the published description nests, nor that a map is told as the list of pairs that it is.
 
-Source: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto, and for the repository
-https://github.com/triton-inference-server/common/blob/main/protobuf/grpc_service.proto
+Source: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto, and for the
+repository https://github.com/triton-inference-server/common/blob/main/protobuf/grpc_service.proto
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ RepositoryModelUnloadResponse
 """
 """Each message with its fields: name=number:type, with a * where there may be several."""
 
-_TYPES = {name: getattr(FieldDescriptorProto, f"TYPE_{name.upper()}") for name in ("bool", "int32", "int64", "uint32", "uint64", "float", "double", "string", "bytes")}
+_TYPES = {
+    name: getattr(FieldDescriptorProto, f"TYPE_{name.upper()}")
+    for name in ("bool", "int32", "int64", "uint32", "uint64", "float", "double", "string", "bytes")
+}
 
 
 def _classes() -> dict[str, Any]:

@@ -24,11 +24,25 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ  # several workers add up their figures there
         self.requests = Counter("flambeau_serve_requests", "Requests answered", ("route", "code"), registry=self.registry)
-        self.seconds = Histogram("flambeau_serve_request_seconds", "From the last byte of a request to its answer", ("route",), buckets=_SECONDS, registry=self.registry)
+        self.seconds = Histogram(
+            "flambeau_serve_request_seconds",
+            "From the last byte of a request to its answer",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         labels = ("model", "version")
         self.rows = Histogram("flambeau_serve_batch_rows", "Rows in a batch", labels, buckets=_ROWS, registry=self.registry)
-        self.waited = Histogram("flambeau_serve_queue_seconds", "How long the oldest request of a batch waited", labels, buckets=_SECONDS, registry=self.registry)
-        self.computed = Histogram("flambeau_serve_compute_seconds", "How long a batch took", labels, buckets=_SECONDS, registry=self.registry)
+        self.waited = Histogram(
+            "flambeau_serve_queue_seconds",
+            "How long the oldest request of a batch waited",
+            labels,
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.computed = Histogram(
+            "flambeau_serve_compute_seconds", "How long a batch took", labels, buckets=_SECONDS, registry=self.registry
+        )
 
     def batch(self, model: str, version: str, rows: int, waited: float, took: float) -> None:
         """Counts a batch that ran."""

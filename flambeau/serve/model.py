@@ -58,15 +58,21 @@ class Model:
         elif path is not None:
             loaded = loaders.load(path, config)
         else:
-            raise ModelError(f"model {name!r}: there is neither a file that ends in {', '.join(loaders.LOADERS)} nor a handler with load()")
+            raise ModelError(
+                f"model {name!r}: there is neither a file that ends in {', '.join(loaders.LOADERS)} nor a handler with load()"
+            )
         self.platform = "flambeau_handler" if path is None else f"flambeau_{path.suffix[1:]}"
         self.inputs = config.inputs or loaded.inputs
         self.outputs = config.outputs or loaded.outputs
-        fixed = any(spec.shape and spec.shape[0] != -1 for spec in loaded.inputs)  # by the file: it runs as often as there are requests
+        fixed = any(
+            spec.shape and spec.shape[0] != -1 for spec in loaded.inputs
+        )  # by the file: it runs as often as there are requests
         self.max_batch = 0 if fixed else config.max_batch
         call = loaded.call
         predict = hooks.get("predict")
-        self._predict: Callable[[Mapping[str, Any]], Any] = (lambda inputs: call(*inputs.values())) if predict is None else lambda inputs: predict(call, inputs)
+        self._predict: Callable[[Mapping[str, Any]], Any] = (
+            (lambda inputs: call(*inputs.values())) if predict is None else lambda inputs: predict(call, inputs)
+        )
 
         self._quickest: dict[int, float] = {}  # seconds, by the size of the batch
         self._is_own = not hooks  # what others have written may take any time
@@ -102,7 +108,9 @@ class Model:
         Where the inputs are not known in full, that is none. The outputs are noted, where nobody has said what they are.
         """
         specs = self.inputs
-        if not specs or any(spec.shape is None or -1 in spec.shape[bool(self.max_batch) :] or spec.datatype == "BYTES" for spec in specs):
+        if not specs or any(
+            spec.shape is None or -1 in spec.shape[bool(self.max_batch) :] or spec.datatype == "BYTES" for spec in specs
+        ):
             return 0
         sizes = _sizes(self.max_batch)
         for rows in sizes:
@@ -112,7 +120,9 @@ class Model:
                 self._quickest[rows] = min(time.perf_counter() - start, self._quickest.get(rows, math.inf))
         if not self.outputs or not all(spec.shape for spec in self.outputs):
             first = [-1] if self.max_batch else []
-            self.outputs = tuple(TensorSpec(name, datatype_of(y.dtype), (*first, *y.shape[len(first) :])) for name, y in outputs.items())
+            self.outputs = tuple(
+                TensorSpec(name, datatype_of(y.dtype), (*first, *y.shape[len(first) :])) for name, y in outputs.items()
+            )
         return len(sizes)
 
     def is_quick(self, rows: int) -> bool:
@@ -153,7 +163,9 @@ def _example(spec: TensorSpec, rows: int | None) -> np.ndarray:
 def _check(spec: TensorSpec, array: np.ndarray) -> None:
     if spec.datatype is not None and array.dtype != DATATYPES[spec.datatype]:
         raise RequestError(f"input {spec.name!r}: expected {spec.datatype}, got {datatype_of(array.dtype)}")
-    if spec.shape is not None and (array.ndim != len(spec.shape) or any(want not in (-1, have) for want, have in zip(spec.shape, array.shape))):
+    if spec.shape is not None and (
+        array.ndim != len(spec.shape) or any(want not in (-1, have) for want, have in zip(spec.shape, array.shape))
+    ):
         raise RequestError(f"input {spec.name!r}: expected the shape {list(spec.shape)} (-1: any size), got {list(array.shape)}")
 
 
@@ -162,7 +174,9 @@ def _as_tensors(inputs: Arrays) -> dict[str, Any]:
     for name, array in inputs.items():
         if array.dtype.hasobject:
             raise RequestError(f"input {name!r}: BYTES are read by a handler with preprocess(), and this model has none")
-        own = array if array.flags.writeable and array.flags.c_contiguous else np.array(array, order="C")  # a request's bytes are nobody's to write
+        own = (
+            array if array.flags.writeable and array.flags.c_contiguous else np.array(array, order="C")
+        )  # a request's bytes are nobody's to write
         made[name] = dispatch.wrap(own, dtypes.from_numpy(own.dtype))
     return made
 

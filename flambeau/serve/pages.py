@@ -7,7 +7,10 @@ from typing import Any
 from flambeau import version
 from flambeau.serve.protocol import DATATYPES
 
-_ERROR = {"description": "what was expected and what came", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+_ERROR = {
+    "description": "what was expected and what came",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+}
 
 _TENSOR = {
     "type": "object",
@@ -31,7 +34,10 @@ _SCHEMAS = {
             "id": {"type": "string"},
             "parameters": {
                 "type": "object",
-                "properties": {"binary_data_output": {"type": "boolean"}, "timeout": {"type": "number", "description": "microseconds"}},
+                "properties": {
+                    "binary_data_output": {"type": "boolean"},
+                    "timeout": {"type": "number", "description": "microseconds"},
+                },
             },
             "inputs": {"type": "array", "items": {"$ref": "#/components/schemas/Tensor"}},
             "outputs": {
@@ -39,7 +45,10 @@ _SCHEMAS = {
                 "items": {
                     "type": "object",
                     "required": ["name"],
-                    "properties": {"name": {"type": "string"}, "parameters": {"type": "object", "properties": {"binary_data": {"type": "boolean"}}}},
+                    "properties": {
+                        "name": {"type": "string"},
+                        "parameters": {"type": "object", "properties": {"binary_data": {"type": "boolean"}}},
+                    },
                 },
             },
         },
@@ -94,7 +103,9 @@ def openapi(models: list[dict[str, Any]]) -> dict[str, Any]:
 def _operation(summary: str, arguments: tuple[str, ...] = ()) -> dict[str, Any]:
     operation: dict[str, Any] = {"summary": summary, "responses": {"200": {"description": "done"}, "default": _ERROR}}
     if arguments:
-        operation["parameters"] = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in arguments]
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in arguments
+        ]
     return operation
 
 

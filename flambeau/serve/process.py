@@ -75,7 +75,10 @@ def serve(options: Options) -> int:
         host, port = bound.getsockname()[:2]
         if options.limits.token is None and not is_loopback(host):
             log.warning("anybody who reaches this address can use the models: there is no token", extra={"fields": {"host": host}})
-        log.info("starting", extra={"fields": {"address": f"http://{host}:{port}", "models": str(options.root), "workers": options.workers}})
+        log.info(
+            "starting",
+            extra={"fields": {"address": f"http://{host}:{port}", "models": str(options.root), "workers": options.workers}},
+        )
         if options.workers == 1:
             bound.listen(2048)
             return _answer(options, bound)
@@ -84,7 +87,9 @@ def serve(options: Options) -> int:
 
 def _socket(options: Options) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves answers to wait for 40 ms (TCP_NODELAY)
+    made = socket.socket(
+        family, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # named, or asyncio leaves answers to wait for 40 ms (TCP_NODELAY)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if options.workers > 1:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

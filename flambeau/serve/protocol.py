@@ -1,7 +1,7 @@
 """The Open Inference Protocol, version 2: requests and responses as arrays, in JSON and in its binary extension.
 
-A request is JSON with a list of ``inputs``; each has a name, a shape, a datatype and its numbers, in ``data`` or as raw bytes behind
-the JSON. The header ``Inference-Header-Content-Length`` then says where the JSON ends.
+A request is JSON with a list of ``inputs``; each has a name, a shape, a datatype and its numbers, in ``data`` or as raw bytes
+behind the JSON. The header ``Inference-Header-Content-Length`` then says where the JSON ends.
 
 Sources: https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol,
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
@@ -97,7 +97,9 @@ def decode(body: bytes, header_length: str | None = None) -> InferRequest:
     end = len(body)
     if header_length is not None:
         if not header_length.isascii() or not header_length.isdigit() or int(header_length) > len(body):
-            raise RequestError(f"{HEADER_LENGTH}: expected the number of bytes of JSON, at most {len(body)}, got {header_length!r:.40}")
+            raise RequestError(
+                f"{HEADER_LENGTH}: expected the number of bytes of JSON, at most {len(body)}, got {header_length!r:.40}"
+            )
         end = int(header_length)
     document = parse_json(body[:end])
     if not isinstance(document, dict) or not isinstance(document.get("inputs"), list):
@@ -112,7 +114,9 @@ def decode(body: bytes, header_length: str | None = None) -> InferRequest:
             raise RequestError(f"input {name!r} is given twice")
         inputs[name], rest = _tensor(name, tensor, rest)
     if len(rest):
-        raise RequestError(f"{len(rest)} bytes are left over behind the inputs: their binary_data_size add up to less than the body has")
+        raise RequestError(
+            f"{len(rest)} bytes are left over behind the inputs: their binary_data_size add up to less than the body has"
+        )
     parameters = _parameters(document)
     everything = bool(parameters.get("binary_data_output", False))
     timeout = parameters.get("timeout")

@@ -9,9 +9,9 @@
             1/model.pt
             2/model.pt      the newest version is served, if config.json does not say otherwise
 
-A new version is loaded and warmed beside the old one, and then takes its place: the old one answers what it was asked before, and is
-dropped. A version that cannot be loaded leaves the old one where it is, and the index says why. Files are best put into a folder with
-another name, which is then renamed to its number: a version is loaded when nothing in it has changed for one look.
+A new version is loaded and warmed beside the old one, and then takes its place: the old one answers what it was asked before, and
+is dropped. A version that cannot be loaded leaves the old one where it is, and the index says why. Files are best put into a
+folder with another name, which is then renamed to its number: a version is loaded when nothing in it has changed for one look.
 """
 
 from __future__ import annotations
@@ -107,14 +107,17 @@ class Repository:
 
     # --- answering --------------------------------------------------------------------------------------------
 
-    async def infer(self, name: str, version: str | None, request: InferRequest, gone: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[Arrays, str]:
+    async def infer(
+        self, name: str, version: str | None, request: InferRequest, gone: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> tuple[Arrays, str]:
         """The outputs of a model, and which version they are from.
 
         Args:
             gone: returns when the client has gone; a request that still waits then leaves the queue.
 
         Raises:
-            RequestError: no such model, inputs that it does not take, a full queue, a deadline that has passed, a client that has gone.
+            RequestError: no such model, inputs that it does not take, a full queue, a deadline that has passed, a client that has
+                gone.
         """
         found = self.find(name, version)
         timeout = min(request.timeout or found.model.config.timeout, found.model.config.timeout)
@@ -178,7 +181,9 @@ class Repository:
         for name, entry in self._entries.items():
             rows += [{"name": name, "version": v, "state": "READY", "reason": ""} for v in entry.versions]
             rows += [
-                {"name": name, "version": v, "state": "UNAVAILABLE", "reason": reason} for v, (_, reason) in entry.failed.items() if v not in entry.versions
+                {"name": name, "version": v, "state": "UNAVAILABLE", "reason": reason}
+                for v, (_, reason) in entry.failed.items()
+                if v not in entry.versions
             ]
             if entry.unloaded:
                 rows.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": "unloaded"})
@@ -216,7 +221,9 @@ class Repository:
             entry.failed.clear()
             await self._follow(name, entry, sources, settled=True)
             if entry.failed:
-                raise RequestError(f"failed to load {name!r}: " + "; ".join(f"version {v}: {reason}" for v, (_, reason) in entry.failed.items()))
+                raise RequestError(
+                    f"failed to load {name!r}: " + "; ".join(f"version {v}: {reason}" for v, (_, reason) in entry.failed.items())
+                )
 
     async def unload(self, name: str) -> None:
         """Drops a model when it has answered what it was asked; it stays away until :meth:`load`."""
@@ -305,7 +312,9 @@ class Repository:
         start = time.perf_counter()
         loop = asyncio.get_running_loop()
         try:
-            model = await loop.run_in_executor(self._thread, lambda: Model(name, version, source.path, source.config, source.handler))
+            model = await loop.run_in_executor(
+                self._thread, lambda: Model(name, version, source.path, source.config, source.handler)
+            )
             sizes = await loop.run_in_executor(self._thread, model.warm)
         except Exception as error:
             if isinstance(error, ModelError):
@@ -325,7 +334,9 @@ class Repository:
         log.info("model loaded", extra={"fields": {"model": name, "version": version, "seconds": took, "sizes_warmed": sizes}})
         return True
 
-    def _note_failure(self, name: str, entry: Entry, version: str, stamp: Stamp, reason: str, error: Exception | None = None) -> None:
+    def _note_failure(
+        self, name: str, entry: Entry, version: str, stamp: Stamp, reason: str, error: Exception | None = None
+    ) -> None:
         if entry.failed.get(version) == (stamp, reason):
             return
         entry.failed[version] = (stamp, reason)

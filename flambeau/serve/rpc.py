@@ -68,12 +68,18 @@ class Service:
 
     def __init__(self, server: Server, address: str) -> None:
         self._server = server
-        self._loop_side = grpc.aio.server(options=[("grpc.max_receive_message_length", server.limits.max_body), ("grpc.max_send_message_length", -1)])
+        self._loop_side = grpc.aio.server(
+            options=[("grpc.max_receive_message_length", server.limits.max_body), ("grpc.max_send_message_length", -1)]
+        )
         handlers = {
-            name: grpc.unary_unary_rpc_method_handler(self._guarded(name), CLASSES[f"{name}Request"].FromString, CLASSES[f"{name}Response"].SerializeToString)
+            name: grpc.unary_unary_rpc_method_handler(
+                self._guarded(name), CLASSES[f"{name}Request"].FromString, CLASSES[f"{name}Response"].SerializeToString
+            )
             for name in _METHODS
         }
-        self._loop_side.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(f"{PACKAGE}.GRPCInferenceService", handlers),))
+        self._loop_side.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(f"{PACKAGE}.GRPCInferenceService", handlers),)
+        )
         self.port = self._loop_side.add_insecure_port(address)
 
     async def start(self) -> None:
@@ -105,7 +111,13 @@ class Service:
                 self._server.metrics.requests.labels(f"grpc:{name}", code.name).inc()
                 self._server.metrics.seconds.labels(f"grpc:{name}").observe(took)
                 if access.isEnabledFor(logging.INFO):
-                    fields = {"method": "gRPC", "path": name, "status": code.name, "ms": round(took * 1e3, 3), "client": context.peer()}
+                    fields = {
+                        "method": "gRPC",
+                        "path": name,
+                        "status": code.name,
+                        "ms": round(took * 1e3, 3),
+                        "client": context.peer(),
+                    }
                     access.info("request", extra={"fields": fields})
 
         return answer
@@ -145,7 +157,9 @@ class Service:
         if left is not None:
             asked.timeout = min(left, asked.timeout or left)
         name = message.model_name
-        outputs, answered = await self._server.compute(name, message.model_version or None, asked, asyncio.Event().wait)  # gRPC itself cancels what nobody waits for
+        outputs, answered = await self._server.compute(
+            name, message.model_version or None, asked, asyncio.Event().wait
+        )  # gRPC itself cancels what nobody waits for
         return encoded(outputs, asked, name, answered, raw=bool(message.raw_input_contents))
 
     async def RepositoryIndex(self, message: Any, context: Any) -> Any:
@@ -181,7 +195,9 @@ def decoded(message: Any) -> InferRequest:
     timeout = None
     for parameter in message.parameters:
         if parameter.key == "timeout":
-            timeout = next((float(number) for _, number in parameter.value.ListFields() if not isinstance(number, (bool, str))), 0.0)
+            timeout = next(
+                (float(number) for _, number in parameter.value.ListFields() if not isinstance(number, (bool, str))), 0.0
+            )
             if not timeout > 0:
                 raise RequestError('parameter "timeout": expected microseconds, more than 0')
     wanted = [Wanted(output.name, True) for output in message.outputs]
@@ -191,7 +207,9 @@ def decoded(message: Any) -> InferRequest:
 def _array(tensor: Any, raw: bytes | None) -> np.ndarray:
     shape = list(tensor.shape)
     if tensor.datatype not in DATATYPES:
-        raise RequestError(f"input {tensor.name!r}: the datatype must be one of {', '.join(DATATYPES)}, got {tensor.datatype!r:.40}")
+        raise RequestError(
+            f"input {tensor.name!r}: the datatype must be one of {', '.join(DATATYPES)}, got {tensor.datatype!r:.40}"
+        )
     if any(n < 0 for n in shape):
         raise RequestError(f"input {tensor.name!r}: the shape must be a list of sizes, got {shape!r:.60}")
     if raw is not None:
@@ -202,7 +220,9 @@ def _array(tensor: Any, raw: bytes | None) -> np.ndarray:
     elements = list(getattr(tensor.contents, field))
     array = objects(elements) if dtype.hasobject else from_numbers(tensor.name, elements, dtype)
     if array.size != np.prod(shape, dtype=object):
-        raise RequestError(f"input {tensor.name!r}: shape {shape} has {np.prod(shape, dtype=object)} elements, but {array.size} came in {field}")
+        raise RequestError(
+            f"input {tensor.name!r}: shape {shape} has {np.prod(shape, dtype=object)} elements, but {array.size} came in {field}"
+        )
     return array.reshape(shape)
 
 
@@ -221,5 +241,7 @@ def encoded(outputs: dict[str, np.ndarray], asked: InferRequest, model: str, ver
             response.raw_output_contents.append(to_bytes(array))
         else:
             elements = array.reshape(-1).tolist()
-            getattr(tensor.contents, _CONTENTS[tensor.datatype]).extend([x if isinstance(x, bytes) else str(x).encode() for x in elements] if array.dtype.hasobject else elements)
+            getattr(tensor.contents, _CONTENTS[tensor.datatype]).extend(
+                [x if isinstance(x, bytes) else str(x).encode() for x in elements] if array.dtype.hasobject else elements
+            )
     return response

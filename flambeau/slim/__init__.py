@@ -1,8 +1,8 @@
 """Slim models: trained here, run anywhere by NumPy alone.
 
-:func:`export_slim` writes a model to one file: its weights, machine code for several kinds of machines, and a plan of what runs on what.
-`flambeau_slim <../../flambeau_slim.py>`_, a module of one file that needs neither flambeau nor LLVM, loads it in milliseconds and
-computes the same bits. :doc:`docs/slim.md </slim>` tells more.
+:func:`export_slim` writes a model to one file: its weights, machine code for several kinds of machines, and a plan of what runs on
+what. `flambeau_slim <../../flambeau_slim.py>`_, a module of one file that needs neither flambeau nor LLVM, loads it in
+milliseconds and computes the same bits. :doc:`docs/slim.md </slim>` tells more.
 
 >>> import flambeau as torch, numpy as np, tempfile, os
 >>> model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU()).eval()
@@ -42,14 +42,14 @@ def export_slim(
     """Writes what ``model`` computes for arguments like ``args`` and ``kwargs`` to a file that runs without flambeau.
 
     ``model`` is a module (in evaluation mode, where it has dropout or batch norm) or a function of tensors. It is called once, and
-    arguments that are no tensors keep their value. Shapes are those of the example, but for dims that ``dynamic_shapes`` gives a name,
-    as for ``torch.export``: ``({0: Dim("batch", min=1, max=32)},)``. Then the model is called, and planned, for each of these sizes.
-    ``targets`` are the kinds of machines that it shall run on: ``"x86-64-v4"`` (AVX-512), ``"x86-64-v3"`` (AVX2), ``"x86-64-v2"`` and
-    ``"aarch64"``, all on Linux; the levels of x86-64 if none are named. Returns the file's digest, by which :func:`load_slim` can make
-    sure that it loads this very file.
+    arguments that are no tensors keep their value. Shapes are those of the example, but for dims that ``dynamic_shapes`` gives a
+    name, as for ``torch.export``: ``({0: Dim("batch", min=1, max=32)},)``. Then the model is called, and planned, for each of
+    these sizes. ``targets`` are the kinds of machines that it shall run on: ``"x86-64-v4"`` (AVX-512), ``"x86-64-v3"`` (AVX2),
+    ``"x86-64-v2"`` and ``"aarch64"``, all on Linux; the levels of x86-64 if none are named. Returns the file's digest, by which
+    :func:`load_slim` can make sure that it loads this very file.
 
-    Raises :class:`ExportError` where the model looks at values while it runs, draws random numbers, writes to tensors that it keeps, or
-    has ops without machine code, which are named.
+    Raises :class:`ExportError` where the model looks at values while it runs, draws random numbers, writes to tensors that it
+    keeps, or has ops without machine code, which are named.
 
     >>> import flambeau as torch, numpy as np, tempfile, os
     >>> path = os.path.join(tempfile.mkdtemp(), "rows.slim")
@@ -80,7 +80,9 @@ def export_slim(
         members |= {f"targets/{name}/plan-{k}.json": [json.dumps(size.plans[name]).encode()] for k, size in enumerate(sizes)}
 
     def signature(arrays: list[list[Argument]]) -> list[dict[str, Any]]:
-        return [{"name": x[0].name, "dtype": x[0].dtype.name, "shape": common([y.shape for y in x])} for x in zip(*arrays, strict=True)]
+        return [
+            {"name": x[0].name, "dtype": x[0].dtype.name, "shape": common([y.shape for y in x])} for x in zip(*arrays, strict=True)
+        ]
 
     manifest = {
         "format": FORMAT, "version": VERSION, "made_by": f"flambeau {release}", "model": getattr(model, "__name__", type(model).__name__),
@@ -96,11 +98,12 @@ def export_c(
 ) -> None:  # fmt: skip
     """Writes what ``model`` computes as a library for programs in C: ``NAME.o``, which any linker takes, and beside it ``NAME.h``.
 
-    The arguments are those of :func:`export_slim`, and so is what can be exported; there is one target. ``NAME_run(inputs, outputs)`` takes
-    arrays of pointers, computes in the thread that calls it, and returns 0; the header tells the rest. No compiler is needed here.
+    The arguments are those of :func:`export_slim`, and so is what can be exported; there is one target.
+    ``NAME_run(inputs, outputs)`` takes arrays of pointers, computes in the thread that calls it, and returns 0; the header tells
+    the rest. No compiler is needed here.
 
-    Raises :class:`ExportError` as :func:`export_slim` does, and where the weights have more than a GiB; ``ValueError`` where the file is not
-    called by a name of C's.
+    Raises :class:`ExportError` as :func:`export_slim` does, and where the weights have more than a GiB; ``ValueError`` where the
+    file is not called by a name of C's.
 
     >>> import flambeau as torch, tempfile, os
     >>> folder = tempfile.mkdtemp()
@@ -118,7 +121,12 @@ def export_c(
     if sum(weight.value.nbytes for weight in weights.all) > 1 << 30:
         raise ExportError("a library has at most a GiB of weights: export_slim maps them instead")
     plans = [size.plans[target] for size in sizes]
-    objects.write(Path(path), objects.Library(name, [size.inputs for size in sizes], [size.outputs for size in sizes], plans), weights, assembly)
+    objects.write(
+        Path(path),
+        objects.Library(name, [size.inputs for size in sizes], [size.outputs for size in sizes], plans),
+        weights,
+        assembly,
+    )
 
 
 def _check_compiler() -> None:
@@ -126,7 +134,9 @@ def _check_compiler() -> None:
         raise ExportError("kernels are to be compiled: pip install 'flambeau[compile]', and do not set FLAMBEAU_COMPILE=0")
 
 
-def _graph(model: Callable, args: tuple, kwargs: dict[str, Any], dynamic_shapes: Any, weights: Weights, draws: Draws) -> dict[str, Any]:
+def _graph(
+    model: Callable, args: tuple, kwargs: dict[str, Any], dynamic_shapes: Any, weights: Weights, draws: Draws
+) -> dict[str, Any]:
     """The graph of the model, or why there is none: code and plans do not need it."""
     from flambeau.export import export
     from flambeau.nn import Module
@@ -168,7 +178,9 @@ def _sizes(
     return sizes
 
 
-def _planned(model: Callable, args: tuple, kwargs: dict[str, Any], weights: Weights, assemblies: Mapping[str, Assembly], draws: Draws) -> _Size:
+def _planned(
+    model: Callable, args: tuple, kwargs: dict[str, Any], weights: Weights, assemblies: Mapping[str, Assembly], draws: Draws
+) -> _Size:
     """Records a call of the model, and plans it before anything else is recorded."""
     from flambeau.slim.planning import plan_of
 
@@ -178,7 +190,9 @@ def _planned(model: Callable, args: tuple, kwargs: dict[str, Any], weights: Weig
     return _Size(recording.inputs, recording.results, recording.nest, plans)
 
 
-def load_slim(path: str | os.PathLike, *, target: str | None = None, threads: int | None = None, digest: str | None = None) -> Model:
+def load_slim(
+    path: str | os.PathLike, *, target: str | None = None, threads: int | None = None, digest: str | None = None
+) -> Model:
     """The model in a file that :func:`export_slim` wrote: a function of NumPy arrays. It is what ``flambeau_slim.load`` gives.
 
     >>> import flambeau as torch, numpy as np, tempfile, os
@@ -195,8 +209,8 @@ def load_slim(path: str | os.PathLike, *, target: str | None = None, threads: in
 def load_slim_program(path: str | os.PathLike, *, digest: str | None = None) -> ExportedProgram:
     """The calls that a file of :func:`export_slim` was made of, as a program of ``torch.export``. No machine code is looked at.
 
-    Its ``module()`` computes what the model computes, in sizes that dims with names may have, and has its parameters; ``torch.onnx.export``
-    and ``torch.export.save`` take it. Nothing of the file is run but the operators that its graph names.
+    Its ``module()`` computes what the model computes, in sizes that dims with names may have, and has its parameters;
+    ``torch.onnx.export`` and ``torch.export.save`` take it. Nothing of the file is run but the operators that its graph names.
 
     Raises ``SlimError`` where the file is damaged, or has no graph: a model that does other things for other sizes has none.
 

@@ -20,7 +20,11 @@ from flambeau_slim import COMMENT
 
 ALIGNED = 64
 """Members, and the weights in theirs, begin at multiples of so many bytes."""
-_LOCAL, _LARGE, _PADDING = 30, 20, 0xD935  # bytes of a member's head, of what tells a large size, and the kind of a field to be skipped
+_LOCAL, _LARGE, _PADDING = (
+    30,
+    20,
+    0xD935,
+)  # bytes of a member's head, of what tells a large size, and the kind of a field to be skipped
 _NAMES = {
     dtypes.float64: "F64", dtypes.float32: "F32", dtypes.float16: "F16", dtypes.bfloat16: "BF16", dtypes.int64: "I64", dtypes.int32: "I32", dtypes.int16: "I16",
     dtypes.int8: "I8", dtypes.uint8: "U8", dtypes.uint16: "U16", dtypes.uint32: "U32", dtypes.uint64: "U64", dtypes.bool: "BOOL",
@@ -61,7 +65,8 @@ def _add(archive: zipfile.ZipFile, start: int, name: str, pieces: list[bytes]) -
 def safetensors(weights: list[Weight]) -> list[bytes]:
     """Weights in the format of `safetensors <https://github.com/huggingface/safetensors>`_, as pieces.
 
-    There may be no gaps, so those come first after which the next begins at a multiple of ``ALIGNED``, then those of large elements.
+    There may be no gaps, so those come first after which the next begins at a multiple of ``ALIGNED``, then those of large
+    elements.
     """
     for weight in weights:
         if weight.dtype not in _NAMES:

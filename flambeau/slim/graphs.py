@@ -1,19 +1,20 @@
 """What a model calls, as JSON: the part of a slim file that flambeau reads as a program again.
 
-Machine code is for machines that are known today, and cannot be changed. The graph is the same model as calls of flambeau's functions, so
-that it becomes a module again, which can be trained further, and a file of ONNX's. It is what :func:`torch.export.export` traces:
+Machine code is for machines that are known today, and cannot be changed. The graph is the same model as calls of flambeau's
+functions, so that it becomes a module again, which can be trained further, and a file of ONNX's. It is what
+:func:`torch.export.export` traces:
 
-``calls``      ``{"result": name, "op": "nn.functional.linear", "args": [...], "kwargs": {...}}``, one behind the other; ``result`` is
-               missing where a call changes its argument
+``calls``      ``{"result": name, "op": "nn.functional.linear", "args": [...], "kwargs": {...}}``, one behind the other; ``result``
+               is missing where a call changes its argument
 ``returned``   what comes out, and ``out_spec`` how that is nested
-``arguments``  the names of the arguments, and ``in_spec`` how they are nested; ``leaves`` the names of all that is in them, ``sizes`` what
-               shapes these have, with ``[symbol, factor, shift]`` where a size is free; ``bounds`` of the symbols; ``values`` of
-               those that are no tensors
+``arguments``  the names of the arguments, and ``in_spec`` how they are nested; ``leaves`` the names of all that is in them,
+               ``sizes`` what shapes these have, with ``[symbol, factor, shift]`` where a size is free; ``bounds`` of the symbols;
+               ``values`` of those that are no tensors
 ``weights``    parameters, buffers and constants: where their bytes are among the file's weights, dtype and shape
 
-A value is a number, a text, ``null``, a list, or an object of one entry: ``{"ref": name}`` of a result or an argument, ``{"weight": name}``,
-``{"item": [value, i]}`` of several results, ``{"size": [value, dim]}``, ``{"add": [a, b]}`` and its like of sizes, ``tuple``, ``dict``, ``slice``,
-``dtype``, ``format``, ``device``, ``float`` (infinities and NaN), ``complex``, ``ellipsis``.
+A value is a number, a text, ``null``, a list, or an object of one entry: ``{"ref": name}`` of a result or an argument,
+``{"weight": name}``, ``{"item": [value, i]}`` of several results, ``{"size": [value, dim]}``, ``{"add": [a, b]}`` and its like of
+sizes, ``tuple``, ``dict``, ``slice``, ``dtype``, ``format``, ``device``, ``float`` (infinities and NaN), ``complex``, ``ellipsis``.
 
 Such a graph may come from anybody. What is read must have this form; names are names, operators those of flambeau's records, and
 results are used after they were made. Nothing else of it reaches the code that is made of it.
@@ -159,12 +160,18 @@ def program_of(graph: Any, content: Mapping[str, memoryview], inputs: Mapping[st
     sizes = {_name(leaf): [_size(n, bounds) for n in shape] for leaf, shape in graph["sizes"].items()}
     in_spec, out_spec = spec_of(graph["in_spec"]), spec_of(graph["out_spec"])
     given = [spec.children_specs for spec in in_spec.children_specs] if in_spec.type is tuple else []
-    if in_spec.num_leaves != len(leaves) or len(set(leaves)) != len(leaves) or [len(x) for x in given] != [len(names) - len(given[-1]), len(given[-1])]:
+    if (
+        in_spec.num_leaves != len(leaves)
+        or len(set(leaves)) != len(leaves)
+        or [len(x) for x in given] != [len(names) - len(given[-1]), len(given[-1])]
+    ):
         raise ValueError("the arguments of the graph are not nested as it says")
     state = {name: t for name, t in weights.items() if not name.startswith(LIFTED)}
     constants = {name: t for name, t in weights.items() if name.startswith(LIFTED)}
     example = in_spec.unflatten([_example(sizes[x], bounds, inputs[x]) if x in sizes else values[i] for i, x in enumerate(leaves)])
-    return ExportedProgram(Recipe(source, leaves, names, values, sizes, bounds, in_spec, out_spec, False), state, constants, set(), example)
+    return ExportedProgram(
+        Recipe(source, leaves, names, values, sizes, bounds, in_spec, out_spec, False), state, constants, set(), example
+    )
 
 
 def _weight(entry: dict[str, Any], content: Mapping[str, memoryview]) -> Tensor:
@@ -251,7 +258,14 @@ def _refuse(what: str, x: Any) -> NoReturn:
 
 def _name(x: Any) -> str:
     """``x``, which must be a name that code may have."""
-    return x if isinstance(x, str) and re.fullmatch(r"[A-Za-z_]\w*", x, re.ASCII) and not keyword.iskeyword(x) and x not in ("self", "ops", "inf", "nan") else _refuse("a name", x)
+    return (
+        x
+        if isinstance(x, str)
+        and re.fullmatch(r"[A-Za-z_]\w*", x, re.ASCII)
+        and not keyword.iskeyword(x)
+        and x not in ("self", "ops", "inf", "nan")
+        else _refuse("a name", x)
+    )
 
 
 _TAKEN = frozenset(dir(Module()))
@@ -260,7 +274,11 @@ _TAKEN = frozenset(dir(Module()))
 def _path(x: Any) -> str:
     """``x``, which must be a place for a tensor in a tree of modules, and not what modules have anyhow."""
     parts = x.split(".") if isinstance(x, str) else [""]
-    return x if all(re.fullmatch(r"\w+", part, re.ASCII) and part not in _TAKEN and not part.startswith("__") for part in parts) else _refuse("a name of a weight", x)
+    return (
+        x
+        if all(re.fullmatch(r"\w+", part, re.ASCII) and part not in _TAKEN and not part.startswith("__") for part in parts)
+        else _refuse("a name of a weight", x)
+    )
 
 
 def _whole(x: Any) -> int:

@@ -1,7 +1,8 @@
 """From an object file to an image of memory that a loader has only to copy, and to tell where it lies.
 
-LLVM leaves places in machine code open that depend on where its parts come to lie. In an image that is known, but for where it begins
-and where the functions of the C library are. So a loader adds the beginning to some words, and stores some functions' addresses.
+LLVM leaves places in machine code open that depend on where its parts come to lie. In an image that is known, but for where it
+begins and where the functions of the C library are. So a loader adds the beginning to some words, and stores some functions'
+addresses.
 
 Source: the ABIs of `ELF <https://refspecs.linuxfoundation.org/elf/gabi4+/contents.html>`_, of
 `x86-64 <https://gitlab.com/x86-psABIs/x86-64-ABI>`_ and of `aarch64 <https://github.com/ARM-software/abi-aa>`_.
@@ -128,7 +129,8 @@ class _Linker:
         self.memory.extend(bytes(8))
 
     def _relocate(self, at: int, kind: int, name: str, section: int, value: int) -> None:
-        """Fills in the place ``at``, which refers to ``value`` bytes behind the beginning of a section, or of a function of others'."""
+        """Fills in the place ``at``, which refers to ``value`` bytes behind the beginning of a section, or of a function of
+        others'."""
         through_table = self.machine == _AARCH64 and kind in _THROUGH_TABLE
         if section in self.starts and not through_table:
             target = self.starts[section] + value

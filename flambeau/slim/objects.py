@@ -1,8 +1,8 @@
 """A model as a C library: an object file that any linker takes, and a header.
 
-The object has the weights, the kernels and, for each size of the arguments, tables of which kernels run on what, as a slim file has them
-(see :mod:`flambeau.slim.planning`). A function walks through these tables. It keeps nothing between calls, so several threads may call
-it; what memory it needs comes from ``malloc``, or from the caller. No kernel starts a thread.
+The object has the weights, the kernels and, for each size of the arguments, tables of which kernels run on what, as a slim file
+has them (see :mod:`flambeau.slim.planning`). A function walks through these tables. It keeps nothing between calls, so several
+threads may call it; what memory it needs comes from ``malloc``, or from the caller. No kernel starts a thread.
 """
 
 from __future__ import annotations
@@ -81,9 +81,10 @@ def write(path: Path, library: Library, weights: Weights, assembly: ObjectAssemb
 
 _COUNTS = 4
 _TABLES = ("sources", "offsets", "starts", "functions", "group", "numbers", "copies")
-"""A plan is four counts (of arguments, kernels, groups of kernels and words for refusals) and the addresses of tables of words: of each argument its source and its offset; of each kernel its first
-argument and its address; of each group of kernels how many there are, and what is wrong if one of them refuses its values; numbers that
-kernels are told; of each result the place of the one that it is a copy of, or -1, and its bytes."""
+"""A plan is four counts (of arguments, kernels, groups of kernels and words for refusals) and the addresses of tables of words: of
+each argument its source and its offset; of each kernel its first argument and its address; of each group of kernels how many there
+are, and what is wrong if one of them refuses its values; numbers that kernels are told; of each result the place of the one that
+it is a copy of, or -1, and its bytes."""
 
 _CALLED = """
 declare ptr @malloc(i64)
@@ -174,7 +175,9 @@ def _tables_of(name: str, plan: dict[str, Any], given: int) -> Iterator[str]:
         "functions": [_address(f) for f in plan["kernels"]],
         "group": [word for count, refusal in plan["calls"] for word in (count, wrong[refusal and refusal[0]])],
         "numbers": plan["numbers"],
-        "copies": [word for k, output in enumerate(results) for word in ((-1, 0) if place[output] == k else (place[output], sizes[output]))],
+        "copies": [
+            word for k, output in enumerate(results) for word in ((-1, 0) if place[output] == k else (place[output], sizes[output]))
+        ],
     }
     for table in _TABLES:
         yield _table(f"{name}_{table}", words[table])
@@ -184,7 +187,10 @@ def _tables_of(name: str, plan: dict[str, Any], given: int) -> Iterator[str]:
 
 def _write_body(code: Code, library: Library, weights: int) -> None:
     """Runs the plan of a size: ``wrong`` becomes 0, or says why there are no results."""
-    size, (inputs, outputs, memory, wrong) = parameter(code, "size", "i64"), [parameter(code, name) for name in ("inputs", "outputs", "memory", "wrong")]
+    size, (inputs, outputs, memory, wrong) = (
+        parameter(code, "size", "i64"),
+        [parameter(code, name) for name in ("inputs", "outputs", "memory", "wrong")],
+    )
     zero, given, made = code.index(0), len(library.inputs[0]), len(library.outputs[0])
     wrong.store(code.index(NO_SIZE))
 
@@ -212,8 +218,11 @@ def _write_body(code: Code, library: Library, weights: int) -> None:
         wrong.store(zero)
         plan = at(Value(code, f"@{library.name}_plans", "ptr", 0), size).load("ptr")
         arguments, kernels, groups, faults = (word(plan, k) for k in range(_COUNTS))
-        sources, offsets, starts, functions, group, numbers, copies = (at(plan, _COUNTS + k).load("ptr") for k in range(len(_TABLES)))
-        # The memory: where each source begins; what the kernels are told; for each kernel its address and where that is; refusals; the arena.
+        sources, offsets, starts, functions, group, numbers, copies = (
+            at(plan, _COUNTS + k).load("ptr") for k in range(len(_TABLES))
+        )
+        # The memory: where each source begins; what the kernels are told; for each kernel its address and where that is; refusals;
+        # the arena.
         told = at(memory, _sources(library, weights))
         calls = at(told, arguments)
         refusals = at(calls, kernels * 2)
@@ -221,7 +230,11 @@ def _write_body(code: Code, library: Library, weights: int) -> None:
         for k, start in enumerate([zero, zero, arena, refusals.convert("ptrtoint", "i64"), numbers.convert("ptrtoint", "i64")]):
             at(memory, k).store(start)
         places = Value(code, f"@{library.name}_weight_places", "ptr", 0)
-        for first, count, table in ((FIRST, given, inputs), (FIRST + given, made, outputs), (FIRST + given + made, weights, places)):
+        for first, count, table in (
+            (FIRST, given, inputs),
+            (FIRST + given, made, outputs),
+            (FIRST + given + made, weights, places),
+        ):
             each(count, lambda k, first=first, table=table: at(memory, k + first).store(word(table, k)))  # type: ignore[misc]
         each(faults, lambda k: at(refusals, k).store(zero))
         each(arguments, lambda k: at(told, k).store(word(memory, word(sources, k)) + word(offsets, k)))
@@ -324,7 +337,9 @@ def _header(library: Library, weights: int, target: str) -> str:
         for k, same in enumerate(zip(*arrays)):
             sizes = [str(n[0]) if len(set(n)) == 1 else f"{min(n)}..{max(n)}" for n in zip(*(x.shape for x in same))]
             kind = same[0].dtype.name
-            lines.append(f"     [{k}] {same[0].name}: {_TYPES[kind]}{''.join(f'[{n}]' for n in sizes)}{' (float16)' * (kind == 'float16')}")
+            lines.append(
+                f"     [{k}] {same[0].name}: {_TYPES[kind]}{''.join(f'[{n}]' for n in sizes)}{' (float16)' * (kind == 'float16')}"
+            )
         return "\n".join(lines)
 
     def elements(arrays: list[list[Argument]]) -> str:

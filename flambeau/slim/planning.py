@@ -21,8 +21,8 @@ from flambeau.slim.recording import ExportError, Recording, Weights
 from flambeau.slim.targets import Assembly
 
 NUMBER, CODE, ARENA, FAULTS, NUMBERS, FIRST = range(6)
-"""Sources: none, so that the offset is the whole word; machine code; memory for intermediate values; where kernels note that they refuse
-their values; numbers that they are told. From the last on come the inputs, the results and the weights."""
+"""Sources: none, so that the offset is the whole word; machine code; memory for intermediate values; where kernels note that they
+refuse their values; numbers that they are told. From the last on come the inputs, the results and the weights."""
 
 
 class _Plan(Plan):
@@ -42,7 +42,8 @@ def plan_of(recording: Recording, assembly: Assembly, weights: Weights) -> dict[
     ``arena``     bytes for intermediate values; ``faults`` words for refusals; ``numbers`` those that kernels are told, as words
     ``kernels``   the names of the kernels in their order, and ``starts`` for each the first of its arguments
     ``sources``   of all arguments, one kernel's behind the other's, and their ``offsets``: names where the source is the code
-    ``calls``     (how many kernels, and what may have refused its values when they have run: ``("index", op)``, ``("value", op)`` or ``None``)
+    ``calls``     (how many kernels, and what may have refused its values when they have run: ``("index", op)``, ``("value", op)``
+                  or ``None``)
     ``results``   for each result which of the ``outputs``, (shape, dtype), it is
     """
     threads.pool()
@@ -64,7 +65,9 @@ class _Writer:
         self.numbers: list[int] = []
         inputs, outputs = len(recording.inputs), list(plan.outputs)
         self.outputs = outputs
-        self.places: dict[int, int] = {i: FIRST + inputs + k for k, i in enumerate(outputs)}  # sources of nodes and, inverted, of slots
+        self.places: dict[int, int] = {
+            i: FIRST + inputs + k for k, i in enumerate(outputs)
+        }  # sources of nodes and, inverted, of slots
         for slot, (kind, k) in enumerate(recording.slots):
             weight = None if kind == "input" else weights.place(recording.weights[k])
             self.places[~slot] = FIRST + k if weight is None else FIRST + inputs + len(outputs) + weight

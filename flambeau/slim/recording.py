@@ -1,7 +1,7 @@
 """A call of a model, recorded on arguments whose values nobody knows yet.
 
-Whatever would look at a value while the model runs is refused by name (:mod:`flambeau.export.unknown`), so what has been recorded holds for
-all values, and is pending as it would be after any other call.
+Whatever would look at a value while the model runs is refused by name (:mod:`flambeau.export.unknown`), so what has been recorded
+holds for all values, and is pending as it would be after any other call.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class Recording:
             raise ExportError("the model draws random numbers, which would be the same at each call: call model.eval() first")
         if any(ref() is not None for ref in graph.written):
             run_pending()
-            raise ExportError("the model writes to tensors that it keeps, such as the statistics of a BatchNorm: call model.eval() first")
+            raise ExportError(
+                "the model writes to tensors that it keeps, such as the statistics of a BatchNorm: call model.eval() first"
+            )
         self.inputs = [Argument(names[i], tuple(x.shape), x.dtype) for i, x in unknown.items()]
         self.results = [Argument(f"output_{k}", tuple(t.shape), t.dtype) for k, t in enumerate(tensors)]
         self.nest = _plain(nest, iter(_places(found)))
@@ -115,7 +117,8 @@ class Weights:
 
 
 class Draws:
-    """Python's and NumPy's generators as they stand now, so that a model which decides by them decides alike in each call of an export."""
+    """Python's and NumPy's generators as they stand now, so that a model which decides by them decides alike in each call of an
+    export."""
 
     def __init__(self) -> None:
         self._plain, self._numpy = plain.getstate(), np.random.get_state()
@@ -131,7 +134,9 @@ def _random_state() -> bytes:
 
 def _value_of(t: Tensor, name: str) -> np.ndarray:
     if t.dtype not in _EXCHANGED:
-        raise ExportError(f"argument {name!r} is of {t.dtype}, which NumPy does not have: give it as float32, and let the model cast it")
+        raise ExportError(
+            f"argument {name!r} is of {t.dtype}, which NumPy does not have: give it as float32, and let the model cast it"
+        )
     return np.array(t.detach().contiguous().numpy())
 
 
@@ -162,7 +167,9 @@ def _places(found: list) -> list:
         elif x is None or isinstance(x, (bool, int, float, str)):
             places.append({"value": x})
         else:
-            raise ExportError(f"the model returns a {type(x).__name__}: tensors, numbers, text, tuples, lists and dicts can be exported")
+            raise ExportError(
+                f"the model returns a {type(x).__name__}: tensors, numbers, text, tuples, lists and dicts can be exported"
+            )
     return places
 
 
@@ -177,4 +184,6 @@ def _plain(spec: nests.TreeSpec, leaves: Any) -> Any:
         return {"tuple": parts}
     if issubclass(spec.type, dict) and all(isinstance(key, str) for key in spec.context):
         return {"dict": [[key, part] for key, part in zip(spec.context, parts, strict=True)]}
-    raise ExportError(f"the model returns a {spec.type.__name__}: tensors, numbers, text, tuples, lists and dicts with text as keys can be exported")
+    raise ExportError(
+        f"the model returns a {spec.type.__name__}: tensors, numbers, text, tuples, lists and dicts with text as keys can be exported"
+    )

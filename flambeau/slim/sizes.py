@@ -1,6 +1,7 @@
 """The sizes that a model is exported for: those of its example, or all that its dims with names may have.
 
-A plan is made for each of them, as the engine would make it for such a call; nothing is padded, and no bit differs. Machine code they share.
+A plan is made for each of them, as the engine would make it for such a call; nothing is padded, and no bit differs. Machine code
+they share.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ MOST = 1024
 
 
 def examples(names: list[str], args: tuple, kwargs: dict[str, Any], dynamic_shapes: Any) -> Iterator[tuple[tuple, dict[str, Any]]]:
-    """Arguments of all sizes. ``names`` are those of the arguments, and ``dynamic_shapes`` says which dims have a name (see ``torch.export``)."""
+    """Arguments of all sizes. ``names`` are those of the arguments, and ``dynamic_shapes`` says which dims have a name (see
+    ``torch.export``)."""
     leaves, spec = nests.tree_flatten((args, kwargs))
     free = places(names, args, kwargs, dynamic_shapes)
     dims = [what for places_of in free for what in places_of.values()]

@@ -84,8 +84,8 @@ class Assembly(Session):
         return self._names[place] if 0 <= place < len(self._names) and not rest else None
 
     def object_code(self, public: Sequence[str] = ()) -> bytes:
-        """All that has been made as one object file. Of other files only the ``public`` functions are seen, so that several such files may be
-        linked; where there are none, nothing is seen from outside of what all is linked to."""
+        """All that has been made as one object file. Of other files only the ``public`` functions are seen, so that several such
+        files may be linked; where there are none, nothing is seen from outside of what all is linked to."""
         whole = llvm.parse_assembly(self._modules[0])
         for ir in self._modules[1:]:
             whole.link_in(llvm.parse_assembly(ir))

@@ -89,7 +89,9 @@ def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return rules.log_softmax(input, dim, dtype)
 
 
-def sampled_addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1.0, alpha: float = 1.0, out: Tensor | None = None) -> Tensor:
+def sampled_addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1.0, alpha: float = 1.0, out: Tensor | None = None
+) -> Tensor:
     """``beta * input + alpha * (mat1 @ mat2)`` at the places of a sparse ``input`` alone."""
     c: Any = input.to_coo()  # type: ignore[attr-defined]
     rows, columns = c._parts[0]
@@ -119,7 +121,9 @@ def spdiags(diagonals: Tensor, offsets: Tensor, shape: tuple[int, int], layout: 
 
 def spsolve(input: Tensor, other: Tensor, *, left: bool = True) -> NoReturn:
     """Raises: PyTorch's CPU build has no sparse solver either."""
-    raise RuntimeError("Calling linear solver with sparse tensors requires compiling PyTorch with CUDA cuDSS and is not supported in ROCm build.")
+    raise RuntimeError(
+        "Calling linear solver with sparse tensors requires compiling PyTorch with CUDA cuDSS and is not supported in ROCm build."
+    )
 
 
 solve = spsolve
@@ -131,7 +135,9 @@ class SparseSemiStructuredTensor(Tensor):
 
 def to_sparse_semi_structured(original_tensor: Tensor, transposed: bool = False) -> NoReturn:
     """Raises ``RuntimeError``: such tensors are there on GPUs only."""
-    raise RuntimeError(f"Error original_tensor.device={original_tensor.device} is not supported! Only CUDA tensors are currently supported.")
+    raise RuntimeError(
+        f"Error original_tensor.device={original_tensor.device} is not supported! Only CUDA tensors are currently supported."
+    )
 
 
 def as_sparse_gradcheck(gradcheck: Any) -> Any:
@@ -143,7 +149,9 @@ def as_sparse_gradcheck(gradcheck: Any) -> Any:
         dense = tuple(x._v.detach().requires_grad_() if isinstance(x, SparseTensor) and x.requires_grad else x for x in given)
 
         def call(*values: Any) -> Any:
-            args = [x._with(v) if isinstance(x, SparseTensor) and x.requires_grad else v for x, v in zip(given, values, strict=True)]
+            args = [
+                x._with(v) if isinstance(x, SparseTensor) and x.requires_grad else v for x, v in zip(given, values, strict=True)
+            ]
             out = func(*args)
             return out.to_dense() if isinstance(out, SparseTensor) else out
 

@@ -16,7 +16,15 @@ from flambeau.sparse.invariants import check_compressed, check_sparse_tensor_inv
 from flambeau.sparse.tensor import SparseTensor, compressed, coo, from_dense
 from flambeau.tensor.tensor import Tensor
 
-__all__ = ["sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor", "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "to_sparse"]
+__all__ = [
+    "sparse_bsc_tensor",
+    "sparse_bsr_tensor",
+    "sparse_compressed_tensor",
+    "sparse_coo_tensor",
+    "sparse_csc_tensor",
+    "sparse_csr_tensor",
+    "to_sparse",
+]
 
 
 def _integers(x: Any) -> Tensor:
@@ -64,7 +72,9 @@ def sparse_coo_tensor(
     if not elements.dim():
         elements = elements.expand(places.shape[1])
     if elements.shape[0] != places.shape[1]:
-        raise RuntimeError(f"number of dimensions must be sparse_dim ({places.shape[0]}) + dense_dim: indices and values must have same nnz, but got nnz from indices: {places.shape[1]}, nnz from values: {elements.shape[0]}")
+        raise RuntimeError(
+            f"number of dimensions must be sparse_dim ({places.shape[0]}) + dense_dim: indices and values must have same nnz, but got nnz from indices: {places.shape[1]}, nnz from values: {elements.shape[0]}"
+        )
     known = places._array()
     if size is None:
         if known.size and known.min() < 0:
@@ -78,7 +88,9 @@ def sparse_coo_tensor(
                 f"number of dimensions must be sparse_dim ({places.shape[0]}) + dense_dim ({elements.dim() - 1}), but got {len(size)}"
             )
         if tuple(size[places.shape[0] :]) != tuple(elements.shape[1:]):
-            raise RuntimeError(f"values has incorrect size, expected {[elements.shape[0], *size[places.shape[0] :]]}, got {list(elements.shape)}")
+            raise RuntimeError(
+                f"values has incorrect size, expected {[elements.shape[0], *size[places.shape[0] :]]}, got {list(elements.shape)}"
+            )
         for d, row in enumerate(known):
             if row.size and (row.min() < 0 or row.max() >= size[d]):
                 if row.min() < 0:
@@ -110,7 +122,8 @@ def sparse_compressed_tensor(
 
 
 def sparse_csr_tensor(crow_indices: Any, col_indices: Any, values: Any, size: Any = None, **settings: Any) -> Tensor:
-    """A sparse matrix of layout ``torch.sparse_csr``: ``crow_indices`` says where rows begin, ``col_indices`` the column of each value.
+    """A sparse matrix of layout ``torch.sparse_csr``: ``crow_indices`` says where rows begin, ``col_indices`` the column of each
+    value.
 
     >>> import flambeau as torch
     >>> torch.sparse_csr_tensor([0, 2, 3], [0, 1, 1], [1.0, 2.0, 3.0], (2, 2)).to_dense()
@@ -170,7 +183,9 @@ def without_elements(kind: layout, shape: Size, dtype: Any, name: str) -> Sparse
     if kind in (sparse_bsr, sparse_bsc):
         raise _no_blocks(kind)
     if len(shape) != 2:
-        raise RuntimeError(f"torch.{name}: Only batched sparse compressed (non-block) tensors are supported, but got size {list(shape)}")
+        raise RuntimeError(
+            f"torch.{name}: Only batched sparse compressed (non-block) tensors are supported, but got size {list(shape)}"
+        )
     begins = flambeau.zeros(shape[0 if kind is sparse_csr else 1] + 1, dtype=dtypes.int64)
     return compressed(kind, begins, begins[:0], flambeau.zeros(0, dtype=dtype), shape)
 
@@ -193,11 +208,15 @@ def masked(x: Tensor, mask: Any) -> Tensor:
     if not isinstance(mask, SparseTensor):
         raise RuntimeError("sparse_mask(): the mask must be a sparse tensor")
     if x.shape != mask.shape:
-        raise RuntimeError(f"sparse_mask(): operands have incompatible sizes; self has size {list(x.shape)} but mask has size {list(mask.shape)}")
+        raise RuntimeError(
+            f"sparse_mask(): operands have incompatible sizes; self has size {list(x.shape)} but mask has size {list(mask.shape)}"
+        )
     return mask._with(_at(x, mask))
 
 
-def to_sparse(x: Tensor, *args: Any, layout: Any = None, sparse_dim: Any = None, dense_dim: Any = None, blocksize: Any = None) -> Tensor:
+def to_sparse(
+    x: Tensor, *args: Any, layout: Any = None, sparse_dim: Any = None, dense_dim: Any = None, blocksize: Any = None
+) -> Tensor:
     """The elements of a dense tensor that are not zero."""
     if layout is strided:
         return x
@@ -215,7 +234,9 @@ def _convert_indices_from_coo_to_csr(input: Tensor, size: int, *, out_int32: boo
     return begins.to(dtypes.int32) if out_int32 else begins
 
 
-def _convert_indices_from_csr_to_coo(crow_indices: Tensor, col_indices: Tensor, *, out_int32: bool = False, transpose: bool = False) -> Tensor:
+def _convert_indices_from_csr_to_coo(
+    crow_indices: Tensor, col_indices: Tensor, *, out_int32: bool = False, transpose: bool = False
+) -> Tensor:
     """The row and column of each element, for where rows begin: (2, elements)."""
     begins = crow_indices._array()
     rows = flambeau.from_numpy(np.repeat(np.arange(len(begins) - 1), np.diff(begins)).astype(np.int64))

@@ -1,4 +1,5 @@
-"""Functions of sparse tensors besides those of dense ones: products by older names (``smm``, ``sspaddmm``), copies of parts (``values_copy``)."""
+"""Functions of sparse tensors besides those of dense ones: products by older names (``smm``, ``sspaddmm``), copies of parts
+(``values_copy``)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ class check_sparse_tensor_invariants:
     ...     torch.sparse_csr_tensor([0, 2], [1, 0], [1.0, 2.0], (1, 2))
     Traceback (most recent call last):
         ...
-    RuntimeError: `col_indices[..., crow_indices[..., i - 1]:crow_indices[..., i]] for all i = 1, ..., nrows are sorted and distinct along the last dimension values` is not satisfied.
+    RuntimeError:
+    `col_indices[..., crow_indices[..., i - 1]:crow_indices[..., i]] for all i = 1, ..., nrows are sorted and distinct along the last dimension values` is not satisfied.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.sparse.check_sparse_tensor_invariants.html
     """
@@ -51,7 +52,9 @@ class check_sparse_tensor_invariants:
         check_sparse_tensor_invariants._enabled = self.before
 
 
-def check_compressed(kind: layout, begins: Tensor, others: Tensor, values: Tensor, size: Sequence[int], order: bool = False) -> None:
+def check_compressed(
+    kind: layout, begins: Tensor, others: Tensor, values: Tensor, size: Sequence[int], order: bool = False
+) -> None:
     """Raises ``RuntimeError``, in PyTorch's words, where the parts do not fit together.
 
     Args:
@@ -63,22 +66,32 @@ def check_compressed(kind: layout, begins: Tensor, others: Tensor, values: Tenso
     first, second = ("crow_indices", "col_indices") if rows_first else ("ccol_indices", "row_indices")
     line, other, long = ("rows", "cols", "rows") if rows_first else ("cols", "rows", "columns")
     if begins.dim() != others.dim():
-        raise RuntimeError(f"{first} and {second} dimensionalities must be equal but got {begins.dim()} and {others.dim()}, respectively")
+        raise RuntimeError(
+            f"{first} and {second} dimensionalities must be equal but got {begins.dim()} and {others.dim()}, respectively"
+        )
     dense = values.dim() - 1
     if len(size) != 2 + dense:
-        raise RuntimeError(f"tensor dimensionality must be sum of batch, base, and dense dimensionalities (=0 + 2 + {dense}) but got {len(size)}")
+        raise RuntimeError(
+            f"tensor dimensionality must be sum of batch, base, and dense dimensionalities (=0 + 2 + {dense}) but got {len(size)}"
+        )
     lines, width = (size[0], size[1]) if rows_first else (size[1], size[0])
     if begins.shape[-1] != lines + 1:
-        raise RuntimeError(f"{first}.shape[-1] must be equal to the number of {long} + 1 (={lines + 1}), but got {begins.shape[-1]}")
+        raise RuntimeError(
+            f"{first}.shape[-1] must be equal to the number of {long} + 1 (={lines + 1}), but got {begins.shape[-1]}"
+        )
     nnz = values.shape[0]
     if others.shape[-1] != nnz:
-        raise RuntimeError(f"{second}.shape[-1] must be equal to nnz (={nnz}) as defined by values.shape[0], but got {others.shape[-1]}")
+        raise RuntimeError(
+            f"{second}.shape[-1] must be equal to nnz (={nnz}) as defined by values.shape[0], but got {others.shape[-1]}"
+        )
     for holds, what in _conditions(begins._array(), others._array(), nnz, width, (first, second, "n" + line, "n" + other), order):
         if not holds:
             raise RuntimeError(f"`{what}` is not satisfied.")
 
 
-def _conditions(begins: np.ndarray, others: np.ndarray, nnz: int, width: int, names: tuple[str, str, str, str], order: bool) -> Iterator[tuple[bool, str]]:
+def _conditions(
+    begins: np.ndarray, others: np.ndarray, nnz: int, width: int, names: tuple[str, str, str, str], order: bool
+) -> Iterator[tuple[bool, str]]:
     """Each condition with PyTorch's words for it, in PyTorch's order; those after one that does not hold need not make sense."""
     first, second, lines, widths = names
     steps = np.diff(begins)

@@ -24,7 +24,9 @@ class Embedding(Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple:  # type: ignore[override]
-        indices = ctx.saved_tensors[0].reshape(-1).long().clone()  # the gradient stays as it is when the program writes to its indices
+        indices = (
+            ctx.saved_tensors[0].reshape(-1).long().clone()
+        )  # the gradient stays as it is when the program writes to its indices
         values = g.reshape(indices.numel(), ctx.shape[1])
         if not values.numel():
             indices, values = indices[:0], values[:0]
@@ -39,5 +41,3 @@ class Embedding(Function):
 def lookup(weight: Tensor, indices: Tensor, rows: Any, padding_idx: int, scale: bool) -> Tensor:
     """``rows(weight, indices)``, with a sparse gradient of ``weight``."""
     return Embedding.apply(weight, indices, rows, padding_idx, scale)  # type: ignore[no-any-return]
-
-

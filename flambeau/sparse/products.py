@@ -33,9 +33,7 @@ def mm(a: Any, b: Any) -> Tensor:
     if a.dim() != 2 or b.dim() != 2:
         raise RuntimeError(f"mm: expected 2D tensors, but got {a.dim()}D and {b.dim()}D tensors")
     if a.shape[1] != b.shape[0]:
-        raise RuntimeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})"
-        )
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})")
     if is_sparse(a) and is_sparse(b):
         return _times_sparse(a, b)
     if is_sparse(a):
@@ -52,9 +50,7 @@ def _times_sparse(a: SparseTensor, b: SparseTensor) -> Tensor:
     counts = np.diff(begins)[left[1]]
     mine = np.repeat(np.arange(left.shape[1]), counts)
     starts = (
-        np.repeat(begins[left[1]] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-        if len(mine)
-        else np.zeros(0, np.int64)
+        np.repeat(begins[left[1]] - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) if len(mine) else np.zeros(0, np.int64)
     )
     theirs = np.arange(len(mine)) + starts
     values = x._v[from_array(mine)] * y._v[from_array(theirs)]
@@ -78,9 +74,7 @@ def _matmul(a: Any, b: Any) -> Tensor:
     if a.dim() == 1 and b.dim() == 2 and not is_sparse(a):
         return mm(a.unsqueeze(0), b).squeeze(0)
     if is_sparse(a) and b.dim() > 2:
-        return flambeau.stack([_matmul(a, m) for m in b.reshape(-1, *b.shape[-2:])]).reshape(
-            *b.shape[:-2], a.shape[0], b.shape[-1]
-        )
+        return flambeau.stack([_matmul(a, m) for m in b.reshape(-1, *b.shape[-2:])]).reshape(*b.shape[:-2], a.shape[0], b.shape[-1])
     raise NotImplementedError(f"matmul of tensors with {a.dim()} and {b.dim()} dims, one of them sparse")
 
 

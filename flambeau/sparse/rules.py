@@ -130,7 +130,9 @@ def _multiplied(name: str) -> Callable:
             if is_sparse(a) and not is_sparse(b):
                 x = _coalesced(a)
                 return x._with(function(x._v, _at(b, x), **kwargs))
-            raise RuntimeError("Sparse division requires a scalar or zero-dim dense tensor divisor (got shape " f"{list(b.shape)} for divisor)")
+            raise RuntimeError(
+                f"Sparse division requires a scalar or zero-dim dense tensor divisor (got shape {list(b.shape)} for divisor)"
+            )
         if is_sparse(a) and is_sparse(b):
             return _product(a, b)
         x, dense = (a, b) if is_sparse(a) else (b, a)
@@ -160,11 +162,15 @@ def _at(dense: Tensor, x: SparseTensor) -> Tensor:
 def _product(a: SparseTensor, b: SparseTensor) -> Tensor:
     """Element by element: at the places that both have."""
     if a.shape != b.shape:
-        raise RuntimeError(f"mul: expected 'self' and 'other' to have the same size, but self has size {list(a.shape)} while other has size {list(b.shape)}")
+        raise RuntimeError(
+            f"mul: expected 'self' and 'other' to have the same size, but self has size {list(a.shape)} while other has size {list(b.shape)}"
+        )
     kind = a._kind
     x, y = a.to_coo().coalesce(), b.to_coo().coalesce()
     places, i, j = np.intersect1d(x._flat(), y._flat(), assume_unique=True, return_indices=True)
-    made = coo(from_array(unflat(places, tuple(x.shape[: x.sparse_dim()]))), x._v[from_array(i)] * y._v[from_array(j)], x.shape, True)
+    made = coo(
+        from_array(unflat(places, tuple(x.shape[: x.sparse_dim()]))), x._v[from_array(i)] * y._v[from_array(j)], x.shape, True
+    )
     return made if kind is sparse_coo else made.to_compressed(kind)
 
 
@@ -186,7 +192,12 @@ def _sum_of_two(a: SparseTensor, b: SparseTensor, alpha: Any) -> Tensor:
         raise RuntimeError(f"add: expected sizes of 'self' and 'other' to match, but {list(a.shape)} != {list(b.shape)}")
     kind, both = a._kind, a._is_coalesced and b._is_coalesced
     packed = a._v.is_contiguous() and b._v.is_contiguous()  # PyTorch joins the others, without a look at their places
-    if packed and kind is b._kind and a._nnz() == b._nnz() and all(p is q or p.equal(q) for p, q in zip(a._parts, b._parts, strict=True)):
+    if (
+        packed
+        and kind is b._kind
+        and a._nnz() == b._nnz()
+        and all(p is q or p.equal(q) for p, q in zip(a._parts, b._parts, strict=True))
+    ):
         return a._with(a._v + b._v * alpha if alpha != 1 else a._v + b._v)
     x, y = a.to_coo(), b.to_coo()
     if x.sparse_dim() != y.sparse_dim():
@@ -203,11 +214,14 @@ def _sum_of_two(a: SparseTensor, b: SparseTensor, alpha: Any) -> Tensor:
         made = coo(flambeau.cat([x._parts[0], y._parts[0]], 1), values, x.shape)
         return made.coalesce()._coalesced_(False) if packed else made
     rows, places = _merged(x._flat(), y._flat())
-    return coo(from_array(unflat(places, tuple(x.shape[: x.sparse_dim()]))), added_rows(values, from_array(rows), len(places)), x.shape)
+    return coo(
+        from_array(unflat(places, tuple(x.shape[: x.sparse_dim()]))), added_rows(values, from_array(rows), len(places)), x.shape
+    )
 
 
 def _merged(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two lists of places, in no order, walked through at once as if they were sorted: to which of the result's places each of both goes, and these.
+    """Two lists of places, in no order, walked through at once as if they were sorted: to which of the result's places each of
+    both goes, and these.
 
     Where both lists stand at the same place, it is the result's once; so the sum of a tensor that is not coalesced with itself has
     as many elements as it. Source: PyTorch adds sparse tensors so.
@@ -256,10 +270,10 @@ IN_PLACE["sub"] = IN_PLACE["subtract"] = lambda x, y, *, alpha=1: _add_(x, y, al
 
 def _copy_(x: Any, y: Any, non_blocking: bool = False) -> Tensor:
     if is_sparse(x) is not is_sparse(y):
-        raise RuntimeError(f"copy_() between dense and sparse Tensors is not implemented! Found self type = {x.type()} and src type = {y.type()}")
+        raise RuntimeError(
+            f"copy_() between dense and sparse Tensors is not implemented! Found self type = {x.type()} and src type = {y.type()}"
+        )
     return x._take(y if y.dtype is x.dtype else y._with(y._v.to(x.dtype)))  # type: ignore[no-any-return]
-
-
 
 
 IN_PLACE["Tensor.copy_"] = _copy_
@@ -353,7 +367,9 @@ def _transpose(x: SparseTensor, dim0: int, dim1: int) -> Tensor:
 @rule("t")
 def _t(x: SparseTensor) -> Tensor:
     if x.dim() > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 sparse and 0 dense dimensions, but got {x.sparse_dim()} sparse and {x.dense_dim()} dense dimensions")
+        raise RuntimeError(
+            f"t() expects a tensor with <= 2 sparse and 0 dense dimensions, but got {x.sparse_dim()} sparse and {x.dense_dim()} dense dimensions"
+        )
     return x if x.dim() < 2 else _permute(x, [1, 0])  # type: ignore[no-any-return]
 
 
@@ -442,7 +458,9 @@ def _unsqueeze(x: SparseTensor, dim: int) -> Tensor:
 @rule("squeeze")
 def _squeeze(x: SparseTensor, dim: Any = None) -> Tensor:
     c = x.to_coo()
-    dims = [d for d in range(c.dim()) if c.shape[d] == 1] if dim is None else [d for d in [wrap_dim(dim, c.dim())] if c.shape[d] == 1]
+    dims = (
+        [d for d in range(c.dim()) if c.shape[d] == 1] if dim is None else [d for d in [wrap_dim(dim, c.dim())] if c.shape[d] == 1]
+    )
     for d in reversed(dims):
         c = select(c, d, 0)  # type: ignore[assignment]
     return c
@@ -469,7 +487,9 @@ def _cat(tensors: Any, dim: int = 0, **kwargs: Any) -> Tensor:
     for t in tensors:
         c = t.to_coo()
         if c.sparse_dim() != n or any(a != b for d, (a, b) in enumerate(zip(c.shape, first.shape)) if d != dim):
-            raise RuntimeError(f"All tensors must have the same shape: {list(first.shape)} (except in the concatenating dimension), but found shape: {list(c.shape)}")
+            raise RuntimeError(
+                f"All tensors must have the same shape: {list(first.shape)} (except in the concatenating dimension), but found shape: {list(c.shape)}"
+            )
         places, v = c._parts[0], c._v.to(dtype)
         if dim < n:
             shift = np.zeros((n, 1), np.int64)
@@ -507,7 +527,11 @@ def getitem(x: SparseTensor, key: Any) -> Tensor:
         elif isinstance(k, slice):
             start, stop, step = k.indices(out.shape[dim])
             if (start, stop, step) != (0, out.shape[dim], 1):
-                out = _index_select(out, dim, flambeau.arange(start, max(start, stop), step)) if is_sparse(out) else out[(slice(None),) * dim + (k,)]
+                out = (
+                    _index_select(out, dim, flambeau.arange(start, max(start, stop), step))
+                    if is_sparse(out)
+                    else out[(slice(None),) * dim + (k,)]
+                )
             dim += 1
         elif isinstance(k, Tensor) and k.dim() == 1:
             picked = k.nonzero().reshape(-1) if k.dtype is dtypes.bool else k

@@ -1,8 +1,8 @@
 """Sparse tensors: where elements that are not zero stand, and what they are.
 
-A sparse tensor holds dense ones: the coordinates (COO), or the coordinates of one dim and where the rows of the other begin (CSR, CSC),
-and the values. What is computed of it is computed of the values by dense ops (:mod:`flambeau.sparse.rules`), so the tape needs to know
-nothing of sparse tensors: a gradient of a sparse tensor is one of its values.
+A sparse tensor holds dense ones: the coordinates (COO), or the coordinates of one dim and where the rows of the other begin (CSR,
+CSC), and the values. What is computed of it is computed of the values by dense ops (:mod:`flambeau.sparse.rules`), so the tape
+needs to know nothing of sparse tensors: a gradient of a sparse tensor is one of its values.
 
 Source: https://docs.pytorch.org/docs/stable/sparse.html
 """
@@ -120,13 +120,17 @@ class SparseTensor(Tensor):
     def _values_of(self, gradient: Tensor) -> Tensor:
         """A gradient of this tensor as one of its values: of the elements that it has."""
         if isinstance(gradient, SparseTensor):
-            same = gradient._kind is self._kind and all(p is q or p.equal(q) for p, q in zip(gradient._parts, self._parts, strict=True))
+            same = gradient._kind is self._kind and all(
+                p is q or p.equal(q) for p, q in zip(gradient._parts, self._parts, strict=True)
+            )
             if same:
                 return gradient._v
             gradient = gradient.to_dense()
         return gradient.sparse_mask(self)._v  # type: ignore[no-any-return]
 
-    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
         flambeau.autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     @property  # type: ignore[misc]
@@ -136,7 +140,9 @@ class SparseTensor(Tensor):
     @data.setter
     def data(self, value: Tensor) -> None:
         if not isinstance(value, SparseTensor):
-            raise RuntimeError("Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have incompatible tensor type.")
+            raise RuntimeError(
+                "Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have incompatible tensor type."
+            )
         self._take(value.detach().requires_grad_(self.requires_grad))  # type: ignore[arg-type]
 
     @property
@@ -189,7 +195,9 @@ class SparseTensor(Tensor):
 
     def __deepcopy__(self, memo: dict) -> Tensor:
         if id(self) not in memo:
-            made = _make(self._kind, tuple(p.clone() for p in self._parts), self._v.detach().clone(), self._shape, self._is_coalesced)
+            made = _make(
+                self._kind, tuple(p.clone() for p in self._parts), self._v.detach().clone(), self._shape, self._is_coalesced
+            )
             if self._leaf:
                 made.requires_grad_(self._v.requires_grad)
             memo[id(self)] = made
@@ -359,7 +367,13 @@ class SparseTensor(Tensor):
     def sparse_resize_(self, size: Any, sparse_dim: int, dense_dim: int) -> SparseTensor:
         """Another size in place; dims may only grow where there are elements."""
         if self._nnz() and any(n < m for n, m in zip(size, self._shape)):
-            raise RuntimeError("shrinking the size of sparse dimensions (from " + str(list(self._shape)) + " to " + str(list(size)) + ") on a non-empty sparse tensor is not supported.")
+            raise RuntimeError(
+                "shrinking the size of sparse dimensions (from "
+                + str(list(self._shape))
+                + " to "
+                + str(list(size))
+                + ") on a non-empty sparse tensor is not supported."
+            )
         self._shape = Size(size)
         return self
 

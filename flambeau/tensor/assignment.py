@@ -72,9 +72,7 @@ def _put_in_memory(function, input: Tensor, indices: Sequence[Tensor | None], va
 
 
 def cast_error(source: dtypes.dtype, target: dtypes.dtype) -> RuntimeError:
-    return RuntimeError(
-        f"result type {scalar_name(source)} can't be cast to the desired output type {scalar_name(target)}"
-    )
+    return RuntimeError(f"result type {scalar_name(source)} can't be cast to the desired output type {scalar_name(target)}")
 
 
 def assign(input: Tensor, result: Tensor, repeated: bool = False, partly: bool = False) -> Tensor:
@@ -124,7 +122,9 @@ def _may_be_on_tape(t: Tensor) -> bool:
 
 def _is_off_tape(t: Tensor) -> bool:
     """Whether the tape knows nothing of a tensor; ``False`` for a view where that must be found out."""
-    return t._grad_fn is None and not t._requires_grad and t._tangent is None and (t._base is None or t._history == t._storage.history)
+    return (
+        t._grad_fn is None and not t._requires_grad and t._tangent is None and (t._base is None or t._history == t._storage.history)
+    )
 
 
 MANY_WRITTEN = 4096
@@ -262,9 +262,7 @@ def write_out(op, result, out):
             "but one of the arguments requires grad."
         )
     if op.out == "same" and result._dtype is not out._dtype:
-        raise RuntimeError(
-            f"Expected out tensor to have dtype {c_name(result._dtype)}, but got {c_name(out._dtype)} instead"
-        )
+        raise RuntimeError(f"Expected out tensor to have dtype {c_name(result._dtype)}, but got {c_name(out._dtype)} instead")
     if op.out != "any" and not dtypes.can_cast(result._dtype, out._dtype):
         raise cast_error(result._dtype, out._dtype)
     if op.out == "row" and out._shape.numel() == result._shape.numel():

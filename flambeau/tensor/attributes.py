@@ -66,8 +66,9 @@ shown = property(_show, _replace)
 
 
 def show_part(cls: Any) -> None:
-    """Has a class whose first base is no tensor's, such as ``class Tagged(Mixin, Tensor)``, show what tensors show: its ``__dict__`` is
-    the mixin's, which has all of it. (A metaclass could put another into the class, and would cost each ``isinstance`` 70 ns.)"""
+    """Has a class whose first base is no tensor's, such as ``class Tagged(Mixin, Tensor)``, show what tensors show: its
+    ``__dict__`` is the mixin's, which has all of it. (A metaclass could put another into the class, and would cost each
+    ``isinstance`` 70 ns.)"""
     if next(c for c in cls.__mro__ if "__dict__" in c.__dict__).__dict__["__dict__"] is shown:
         return
     get, put = cls.__getattribute__, cls.__setattr__

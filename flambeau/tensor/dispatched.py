@@ -1,6 +1,8 @@
-"""Classes of tensors with a ``__torch_dispatch__``: their tensors, most of which are made of others and have no values of their own.
+"""Classes of tensors with a ``__torch_dispatch__``: their tensors, most of which are made of others and have no values of their
+own.
 
-What a call of an op with such a tensor comes to is asked of its class, as one of ATen's operators (:mod:`flambeau.library.dispatched`).
+What a call of an op with such a tensor comes to is asked of its class, as one of ATen's operators
+(:mod:`flambeau.library.dispatched`).
 
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-native-api
 """
@@ -114,7 +116,9 @@ def _deepcopy(self: Any, memo: dict) -> Any:
     if id(self) not in memo:
         copied = self.clone().detach()
         if type(copied) is not type(self):
-            raise RuntimeError(f"The default implementation of __deepcopy__() for wrapper subclasses only works for subclass types that properly implement clone(): {type(self)}")
+            raise RuntimeError(
+                f"The default implementation of __deepcopy__() for wrapper subclasses only works for subclass types that properly implement clone(): {type(self)}"
+            )
         memo[id(self)] = copied.requires_grad_(self.requires_grad)
         known = copied.__dict__
         known.update({k: deepcopy(v, memo) for k, v in self.__dict__.items() if k not in known})

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from flambeau.tensor.types import Device
 
 
-def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: dtypes.dtype | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """A new tensor with a copy of ``data``: a number, nested sequences, an array or a tensor.
 
     The dtype follows the data: bool, int64, the default dtype for floats, or the array's own.
@@ -34,7 +36,10 @@ def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Device = Non
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.tensor.html
     """
-    if dispatch.watch is not None and (offered := _offered(tensor, (data,), dtype=dtype, device=device, requires_grad=requires_grad)) is not None:
+    if (
+        dispatch.watch is not None
+        and (offered := _offered(tensor, (data,), dtype=dtype, device=device, requires_grad=requires_grad)) is not None
+    ):
         return offered
     dtype = dtype and dtypes.as_dtype(dtype, "tensor")
     if isinstance(data, Tensor):
@@ -60,7 +65,9 @@ def _on(t: Tensor, device) -> Tensor:
 
 def _offered(function, args: tuple, **settings):
     """What a mode makes of a call; ``None`` where none is on."""
-    return dispatch.offered(function, args, {name: value for name, value in settings.items() if value is not None and value is not False})
+    return dispatch.offered(
+        function, args, {name: value for name, value in settings.items() if value is not None and value is not False}
+    )
 
 
 def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Device = None) -> Tensor:
@@ -197,7 +204,9 @@ def _shape_and_leaves(data, leaves: list, depth: int) -> tuple[int, ...]:
             want = inner[0] if inner else "a number"
             got = shape[0] if shape else "a number"
             if not inner or not shape:
-                raise TypeError(f"not a sequence: expected {'a sequence of length ' + str(want) if inner else 'a number'} at dim {depth + 1}")
+                raise TypeError(
+                    f"not a sequence: expected {'a sequence of length ' + str(want) if inner else 'a number'} at dim {depth + 1}"
+                )
             raise ValueError(f"expected sequence of length {want} at dim {depth + 1} (got {got})")
     return (n, *(inner or ()))
 
@@ -221,7 +230,11 @@ def _inferred(kinds: set[type]) -> dtypes.dtype:
 
 
 _FLOATS = {float}
-_LIMITS = {d: (int(np.iinfo(d.np).min) or -int(np.iinfo(d.np).max), int(np.iinfo(d.np).max)) for d in dtypes.ALL if d.kind == dtypes.INTEGRAL}
+_LIMITS = {
+    d: (int(np.iinfo(d.np).min) or -int(np.iinfo(d.np).max), int(np.iinfo(d.np).max))
+    for d in dtypes.ALL
+    if d.kind == dtypes.INTEGRAL
+}
 _MODERATE = 1e38  # in float32's range
 
 
@@ -264,7 +277,9 @@ def from_numpy(array: np.ndarray) -> Tensor:
         raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
     dtype = dtypes.from_numpy(array.dtype)
     if not array.dtype.isnative:
-        raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.")
+        raise ValueError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported."
+        )
     flags = array.flags
     if not flags.writeable:
         warnings.warn(
@@ -276,7 +291,9 @@ def from_numpy(array: np.ndarray) -> Tensor:
     if flags.c_contiguous:
         return make_tensor(Storage.from_numpy(array, dtype, exposed=True), size_of_ints(array.shape), dtype)
     if any(s % array.itemsize for s in array.strides):
-        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.")
+        raise ValueError(
+            "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory."
+        )
     if any(s < 0 for s in array.strides):
         raise ValueError(
             "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently "
@@ -300,7 +317,9 @@ def frombuffer(buffer: Any, *, dtype: dtypes.dtype, count: int = -1, offset: int
         )
     array = np.frombuffer(buffer, dtype.np, count, offset)
     if not array.flags.writeable:
-        warnings.warn("The given buffer is not writable, and PyTorch does not support non-writable tensors.", UserWarning, stacklevel=2)
+        warnings.warn(
+            "The given buffer is not writable, and PyTorch does not support non-writable tensors.", UserWarning, stacklevel=2
+        )
     out = make_tensor(Storage.from_numpy(array, dtype, exposed=True), Size(array.shape), dtype)
     return out.requires_grad_() if requires_grad else out
 
@@ -329,7 +348,11 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     self._storage.expose()
     if self._strides is None and flat.size == self._shape.numel() and flat.dtype == self._dtype.np:
         return flat.reshape(self._shape)
-    return strided(flat, self._shape, self.stride(), self._offset, self._dtype) if 0 not in self._shape else np.empty(self._shape, self._dtype.np)
+    return (
+        strided(flat, self._shape, self.stride(), self._offset, self._dtype)
+        if 0 not in self._shape
+        else np.empty(self._shape, self._dtype.np)
+    )
 
 
 def __array__(self: Tensor, dtype=None, copy=None) -> np.ndarray:
@@ -411,7 +434,9 @@ def legacy_tensor(cls, only: dtypes.dtype | None, args: tuple, kwargs: dict) -> 
     else:
         shape = args[0] if isinstance(args[0], Size) else args
         if not all(isinstance(n, int) for n in shape):
-            raise TypeError(f"new() received an invalid combination of arguments - got ({', '.join(type(a).__name__ for a in args)})")
+            raise TypeError(
+                f"new() received an invalid combination of arguments - got ({', '.join(type(a).__name__ for a in args)})"
+            )
         out = dispatch.wrap(np.zeros(shape, dtype.np), dtype)
     if device is not None:
         out = _on(out, device)

@@ -102,9 +102,7 @@ class formula:  # noqa: N801  # used as a decorator
 
     def __init__(self, function: Callable) -> None:
         self._compose = partial(function, TENSORS)
-        self._op = EngineOp(
-            function.__name__, partial(function, ARRAYS), lambda body, *values: function(_Loop(body), *values)
-        )
+        self._op = EngineOp(function.__name__, partial(function, ARRAYS), lambda body, *values: function(_Loop(body), *values))
 
     def __call__(self, first: Any, *others: Any) -> Any:
         if first.__class__ is _Symbol:

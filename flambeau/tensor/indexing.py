@@ -61,8 +61,8 @@ def getitem(x: Tensor, key) -> Tensor:
 
 # --- places --------------------------------------------------------------------------------------------------
 #
-# Where in memory x[...] is: the shape, the strides (None: row-major), the offset, and the layout if it is known. In a loop over some
-# data each is new, so there would be no use in recipes.
+# Where in memory x[...] is: the shape, the strides (None: row-major), the offset, and the layout if it is known. In a loop over
+# some data each is new, so there would be no use in recipes.
 
 
 def _row(x: Tensor, layout: Layout, i: int, d: int = 0) -> tuple | None:
@@ -233,8 +233,8 @@ def _where(indices: tuple) -> tuple | None:
 
 
 def _is_there(t: Tensor) -> bool:
-    """Whether the values of a tensor are there; what is pending runs for it, if that is little or it is a mask, whose values say how many
-    elements there will be."""
+    """Whether the values of a tensor are there; what is pending runs for it, if that is little or it is a mask, whose values say
+    how many elements there will be."""
     if t._storage.node.value is not None:
         return not t._storage.is_meta
     if config.values_unknown or t._shape.numel() > MANY or t._dtype is not dtypes.bool and not is_short(graph.trace):
@@ -306,8 +306,7 @@ def setitem(x: Tensor, key, value) -> None:
     view, indices = (x, (key,)) if key.__class__ is Tensor and key._shape and x._shape else _apply_basic(x, key)
     if not isinstance(value, (Tensor, int, float, complex, np.generic)):
         raise TypeError(
-            f"can't assign a {_type_name(value)} to a {x.type()}: assign a tensor or a number, for example "
-            "torch.tensor(...)"
+            f"can't assign a {_type_name(value)} to a {x.type()}: assign a tensor or a number, for example torch.tensor(...)"
         )
     if isinstance(value, Tensor) and value._shape and value._shape[0] == 1 and (indices is not None or value.dim() > view.dim()):
         value = value.reshape(value._shape[next((d for d, n in enumerate(value._shape) if n != 1), value.dim()) :])
@@ -354,7 +353,13 @@ def _put(x: Tensor, key, value) -> bool:
     if place is None:
         return False
     shape, strides, offset, _ = place
-    if value.__class__ is Tensor and value._storage is storage and value._shape == shape and not value._bits and value._tangent is None:
+    if (
+        value.__class__ is Tensor
+        and value._storage is storage
+        and value._shape == shape
+        and not value._bits
+        and value._tangent is None
+    ):
         if value._offset == offset and value._strides == strides:  # x[i] += 1 has written it already
             storage.check_write()
             storage.version += 1

@@ -119,7 +119,9 @@ def ask(function: Callable, found: list, args: tuple, kwargs: dict) -> Any:
         result = type(a)._intercept(function, types, args, kwargs)
         if result is not NotImplemented:
             return result
-    raise TypeError(f"no implementation found for '{function.__module__}.{function.__name__}' on types that implement __torch_function__: {list(types)}")
+    raise TypeError(
+        f"no implementation found for '{function.__module__}.{function.__name__}' on types that implement __torch_function__: {list(types)}"
+    )
 
 
 interception = Interception()

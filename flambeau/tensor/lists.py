@@ -1,7 +1,7 @@
 """Lists of many tensors that have their values: an op on them runs as it is called, and gives one leaf in place of many.
 
-That is what becomes of the samples of a batch (``torch.stack(samples)``) and of results that a loop has collected. For each tensor little
-is done but to find its value.
+That is what becomes of the samples of a batch (``torch.stack(samples)``) and of results that a loop has collected. For each tensor
+little is done but to find its value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ MANY = 16
 
 
 def values_of_all(tensors: tuple) -> tuple[np.ndarray, ...] | None:
-    """The values of tensors, to be read at once; ``None`` where one has not run yet, wants a gradient, or is not one that ops compute with."""
+    """The values of tensors, to be read at once; ``None`` where one has not run yet, wants a gradient, or is not one that ops
+    compute with."""
     if {t.__class__ for t in tensors} != {Tensor} or any([dtype.is_stored for dtype in {t._dtype for t in tensors}]):
         return None
     enabled = grad_mode.enabled

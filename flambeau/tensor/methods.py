@@ -48,7 +48,7 @@ def inplace_function(op: Op, short: str) -> Callable:
         if input is None:  # given by a keyword
             kwargs = respelled(("input",), kwargs)
             if "input" not in kwargs:
-                raise TypeError(f"{short}_() missing 1 required positional arguments: \"input\"")
+                raise TypeError(f'{short}_() missing 1 required positional arguments: "input"')
             input = kwargs.pop("input")
         return dispatch.inplace(function, input, args, kwargs)
 
@@ -222,7 +222,9 @@ def _grow(t: Tensor, elements: int) -> None:
 def resize_as_(self, other, *, memory_format=None):
     """``self.resize_(other.size())``; ``torch.preserve_format`` is the memory format of ``other``."""
     if memory_format is not None and memory_format.name == "preserve_format":
-        memory_format = next((f for f in (channels_last, channels_last_3d) if f.matches(other._shape, other.stride())), contiguous_format)
+        memory_format = next(
+            (f for f in (channels_last, channels_last_3d) if f.matches(other._shape, other.stride())), contiguous_format
+        )
     return self.resize_(other._shape, memory_format=memory_format)
 
 
@@ -284,9 +286,10 @@ def _geometry_in_place(name: str):
 
 def is_set_to(self, tensor) -> bool:
     """Whether both tensors are the same view of the same memory."""
-    return (
-        self._storage is tensor._storage
-        and (self._shape, self.stride(), self._offset) == (tensor._shape, tensor.stride(), tensor._offset)
+    return self._storage is tensor._storage and (self._shape, self.stride(), self._offset) == (
+        tensor._shape,
+        tensor.stride(),
+        tensor._offset,
     )
 
 
@@ -386,7 +389,13 @@ def sparse_mask(self, mask):
     return dispatch.sparse().masked(self, mask)
 
 
-_KINDS = {"crow_indices": "row compressed ", "col_indices": "row compressed ", "ccol_indices": "column compressed ", "row_indices": "column compressed ", "values": ""}
+_KINDS = {
+    "crow_indices": "row compressed ",
+    "col_indices": "row compressed ",
+    "ccol_indices": "column compressed ",
+    "row_indices": "column compressed ",
+    "values": "",
+}
 """Which sparse tensors have a method, as errors say it; the others' are "coordinate"."""
 
 
@@ -409,7 +418,9 @@ def _of_quantized(name: str):
     """A method that only quantized tensors have."""
 
     def method(self):
-        raise NotImplementedError(f"Could not run 'aten::{name}' with arguments from the 'CPU' backend: the tensor is not quantized")
+        raise NotImplementedError(
+            f"Could not run 'aten::{name}' with arguments from the 'CPU' backend: the tensor is not quantized"
+        )
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"``{name}`` of a quantized tensor."
@@ -448,7 +459,15 @@ def install() -> None:
                  "row_indices", "sparse_resize_", "sparse_resize_and_clear_"):  # fmt: skip
         if name not in Tensor.__dict__:
             setattr(Tensor, name, _of_sparse(name))
-    for name in ("int_repr", "qscheme", "q_scale", "q_zero_point", "q_per_channel_scales", "q_per_channel_zero_points", "q_per_channel_axis"):
+    for name in (
+        "int_repr",
+        "qscheme",
+        "q_scale",
+        "q_zero_point",
+        "q_per_channel_scales",
+        "q_per_channel_zero_points",
+        "q_per_channel_axis",
+    ):
         setattr(Tensor, name, _of_quantized(name))
     plain: dict[str, Callable] = {
         "dequantize": lambda self: self.float(), "dense_dim": lambda self: self.dim(), "sparse_dim": lambda self: 0,

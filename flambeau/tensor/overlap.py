@@ -30,7 +30,8 @@ PARTLY = frozenset(
 )
 """Ops that write to some elements and leave the others alone."""
 SAME_EVERYWHERE = frozenset(["fill", "threshold", "zero"])
-"""Ops that write the same however often they come to a place in memory, so that it does not matter if some elements are one place."""
+"""Ops that write the same however often they come to a place in memory, so that it does not matter if some elements are one place.
+"""
 
 
 def shows_twice(t: Tensor) -> bool:

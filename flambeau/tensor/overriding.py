@@ -4,8 +4,8 @@ A call of an op, or of a method or property of tensors, is first offered to the 
 the arguments whose classes have a ``__torch_function__`` of their own: subclasses before their bases, and from left to right.
 What an op itself calls is not offered to anybody.
 
-Programs without modes and such classes pay nothing: while a mode is on, :class:`Offering` fills ``dispatch.watch``; a tensor of such a
-class has no layout, so its calls are recorded in full, and that is where it is looked for.
+Programs without modes and such classes pay nothing: while a mode is on, :class:`Offering` fills ``dispatch.watch``; a tensor of
+such a class has no layout, so its calls are recorded in full, and that is where it is looked for.
 
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-python-api
 """
@@ -84,7 +84,17 @@ class DisableTorchFunction(_Without):
 
 # --- who ---------------------------------------------------------------------------------------------------------
 
-plain_types |= {Tensor, Size, dtypes.dtype, devices.device, memory_format.memory_format, memory_format.layout, Generator, NoneType, type(Ellipsis)}
+plain_types |= {
+    Tensor,
+    Size,
+    dtypes.dtype,
+    devices.device,
+    memory_format.memory_format,
+    memory_format.layout,
+    Generator,
+    NoneType,
+    type(Ellipsis),
+}
 
 
 def overrides(cls: type) -> bool:
@@ -123,8 +133,8 @@ def overridden(function: Callable, args: tuple, kwargs: dict) -> Any:
 
 
 def answer(function: Callable, found: list, args: tuple, kwargs: dict) -> Any:
-    """:func:`handle`, with the arguments as PyTorch hands them on: where it has the function in Python, what has a default is a keyword,
-    and the classes of plain tensors are named too."""
+    """:func:`handle`, with the arguments as PyTorch hands them on: where it has the function in Python, what has a default is a
+    keyword, and the classes of plain tensors are named too."""
     given = as_python(function, args, kwargs)
     if given is None:
         told_of = args[:1] if not found and _is_of_one(function) else ()
@@ -138,7 +148,13 @@ def _is_of_one(function: Callable) -> bool:
         return True
     op = getattr(function, "op", None)
     code = getattr(function if op is None else op.check, "__code__", None)
-    return is_method(function) and code is not None and code.co_argcount == 1 and not code.co_kwonlyargcount and not code.co_flags & 0x04
+    return (
+        is_method(function)
+        and code is not None
+        and code.co_argcount == 1
+        and not code.co_kwonlyargcount
+        and not code.co_flags & 0x04
+    )
 
 
 def handle(function: Callable, found: list, args: tuple, kwargs: dict | None) -> Any:
@@ -303,7 +319,11 @@ def told(function: Function) -> Function:
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs and not kwargs.keys() <= set(names):
             kwargs = respelled(names, kwargs)
-        if dispatch.watch is None and plain_types.issuperset(map(type, args)) and (not kwargs or plain_types.issuperset(map(type, kwargs.values()))):
+        if (
+            dispatch.watch is None
+            and plain_types.issuperset(map(type, args))
+            and (not kwargs or plain_types.issuperset(map(type, kwargs.values())))
+        ):
             return function(*args, **kwargs)
         return offered(call, args, kwargs, function)
 
@@ -345,7 +365,14 @@ def originals() -> dict[str, Any]:
     if not _originals:
         for name, value in Tensor.__dict__.items():
             special = name.startswith("__")
-            if name in _UNSEEN or special and name not in _ANSWERED_AS_WRITTEN or name.startswith("_") and not special and name not in _SEEN:
+            if (
+                name in _UNSEEN
+                or special
+                and name not in _ANSWERED_AS_WRITTEN
+                or name.startswith("_")
+                and not special
+                and name not in _SEEN
+            ):
                 continue
             if isinstance(value, property) or callable(value) and (special or not hasattr(value, "op")):
                 _originals[name] = value
@@ -356,7 +383,8 @@ _originals: dict[str, Any] = {}
 
 
 class _Telling:
-    """A method that offers its calls first. Of the class it is the method itself, so that programs know it when they are asked for it."""
+    """A method that offers its calls first. Of the class it is the method itself, so that programs know it when they are asked for
+    it."""
 
     def __init__(self, name: str, original: Callable) -> None:
         self.original = original

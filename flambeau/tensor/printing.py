@@ -262,7 +262,8 @@ def _add_suffixes(tensor_str: str, suffixes: list[str], indent: int, force_newli
 
 
 def append(text: str, suffixes: list[str], indent: int, on_a_new_line: bool = False) -> str:
-    """``text`` with the suffixes after it, each on a new line where it no longer fits; the first one in any case where that is asked for."""
+    """``text`` with the suffixes after it, each on a new line where it no longer fits; the first one in any case where that is
+    asked for."""
     column = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
         if on_a_new_line or column + len(suffix) + 2 > _options["linewidth"]:

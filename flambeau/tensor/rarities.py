@@ -39,7 +39,8 @@ def map2_(self: Tensor, x: Tensor, y: Tensor, function: Callable) -> Tensor:
 
 
 def module_load(self: Tensor, other: Tensor, assign: bool = False) -> Tensor:
-    """What :meth:`nn.Module.load_state_dict` puts in this tensor's place when it swaps tensors: ``other``, or this tensor with its values."""
+    """What :meth:`nn.Module.load_state_dict` puts in this tensor's place when it swaps tensors: ``other``, or this tensor with its
+    values."""
     return other.detach() if assign else self.copy_(other).detach()
 
 

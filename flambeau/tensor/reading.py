@@ -77,9 +77,9 @@ def values_of(t: Tensor, own: bool = False) -> np.ndarray | None:
 WINDOW = object()
 """The memory, in a layout, of a tensor that is read through a window: all of them are alike, wherever they begin."""
 LITTLE, SPREAD, CROP = 64, 1024, 1 << 16
-"""Elements of a part that is copied rather than looked at where it is; of one whose elements, or rows, lie apart; and of one with more than
-two dims, such as a crop of pictures that is drawn at every step: that takes less time than what is new for the engine at each place.
-(Large parts of a matrix are rather those of a grid, several of which one loop reads.)"""
+"""Elements of a part that is copied rather than looked at where it is; of one whose elements, or rows, lie apart; and of one with
+more than two dims, such as a crop of pictures that is drawn at every step: that takes less time than what is new for the engine at
+each place. (Large parts of a matrix are rather those of a grid, several of which one loop reads.)"""
 
 
 def is_little(shape: Size, strides: tuple[int, ...] | None) -> bool:
@@ -90,7 +90,9 @@ def is_little(shape: Size, strides: tuple[int, ...] | None) -> bool:
         return 0 < shape.numel() <= LITTLE
     if len(shape) == 1:
         return 0 < tuple.__getitem__(shape, 0) <= SPREAD and strides[0] > 0
-    return strides[-1] == 1 and 0 < prod(shape) <= (CROP if len(shape) > 2 else SPREAD) and min(strides) > 0  # rows from some column on
+    return (
+        strides[-1] == 1 and 0 < prod(shape) <= (CROP if len(shape) > 2 else SPREAD) and min(strides) > 0
+    )  # rows from some column on
 
 
 def _copied(t: Tensor, content: Node) -> Node:

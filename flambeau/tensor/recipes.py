@@ -39,9 +39,24 @@ MAX_SEEN = 4096
 class Layout:
     """All that recording looks at in a tensor but its place in memory; equal layouts are one object."""
 
-    __slots__ = ("born", "dtype", "inference", "little", "memory", "offset", "parts", "requires_grad", "shape", "size", "steps", "strides")
+    __slots__ = (
+        "born",
+        "dtype",
+        "inference",
+        "little",
+        "memory",
+        "offset",
+        "parts",
+        "requires_grad",
+        "shape",
+        "size",
+        "steps",
+        "strides",
+    )
 
-    def __init__(self, shape, strides, offset, dtype, memory, is_view: bool, requires_grad: bool, bits: frozenset, inference: bool) -> None:
+    def __init__(
+        self, shape, strides, offset, dtype, memory, is_view: bool, requires_grad: bool, bits: frozenset, inference: bool
+    ) -> None:
         self.shape, self.strides, self.offset, self.dtype = shape, strides, offset, dtype
         self.memory = memory  # shape and dtype of its storage's content, where that is not its own, or WINDOW; else None
         self.requires_grad = requires_grad
@@ -65,7 +80,9 @@ def layout_of(t: Tensor) -> Layout:
     """
     node = t._storage.node
     if t._storage.is_meta:
-        return Layout(t._shape, t._strides, t._offset, t._dtype, (), t._base is not None, t.requires_grad, t._bits, t._storage.is_inference)
+        return Layout(
+            t._shape, t._strides, t._offset, t._dtype, (), t._base is not None, t.requires_grad, t._bits, t._storage.is_inference
+        )
     requires_grad = t.requires_grad
     memory, offset = None, t._offset
     if not is_plain(t):
@@ -324,7 +341,13 @@ def learn_view(op: Op, args: tuple, kwargs: dict, results) -> None:
         described = _within(args[0], results)
     else:
         described = tuple([_described(r) for r in results]) if op.outputs else _described(results)
-    _keep(op, args, kwargs, first, lambda pattern: view_follower(described, is_view, pattern, is_in_window, layout_of(args[0]).inference))
+    _keep(
+        op,
+        args,
+        kwargs,
+        first,
+        lambda pattern: view_follower(described, is_view, pattern, is_in_window, layout_of(args[0]).inference),
+    )
 
 
 def _is_window(x: Tensor) -> bool:
@@ -360,8 +383,8 @@ OFTEN = 4
 def comes_again(op: Op, key: tuple) -> bool:
     """Whether a call with that key has been made before: in another trace, since that one came to an end, or often in this one.
 
-    Layers that are alike make the same calls, also in a step whose sizes will not come again. Of calls that were skipped it is known
-    how many there were when a layout came up: so many calls with that layout are taken for these.
+    Layers that are alike make the same calls, also in a step whose sizes will not come again. Of calls that were skipped it is
+    known how many there were when a layout came up: so many calls with that layout are taken for these.
     """
     before, now = op.seen.get(key), run.taken * OFTEN
     if before is None and op.skipped:

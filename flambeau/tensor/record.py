@@ -111,7 +111,9 @@ def _refuse_unhashable(op, attrs: dict) -> None:
             try:
                 hash(value)
             except TypeError:
-                raise TypeError(f"{op.short_name}(): setting '{name}' must be a number or a tuple of numbers, not {describe(value)}") from None
+                raise TypeError(
+                    f"{op.short_name}(): setting '{name}' must be a number or a tuple of numbers, not {describe(value)}"
+                ) from None
 
 
 def arguments_of(node: Node) -> tuple:
@@ -337,8 +339,35 @@ _OF_NUMBERS = {"add", "sub", "mul", "true_divide", "floor_divide", "_floored_quo
 
 
 _TWO_FORMS = frozenset(
-    ["eq", "ne", "lt", "le", "gt", "ge", "floor_divide", "remainder", "fmod", "pow", "float_power", "copysign", "lerp", "rsub", "xlogy", "xlog1py"]
-    + ["zeta", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift", "clamp", "clamp_min", "clamp_max"]
+    [
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "floor_divide",
+        "remainder",
+        "fmod",
+        "pow",
+        "float_power",
+        "copysign",
+        "lerp",
+        "rsub",
+        "xlogy",
+        "xlog1py",
+    ]
+    + [
+        "zeta",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_xor",
+        "bitwise_left_shift",
+        "bitwise_right_shift",
+        "clamp",
+        "clamp_min",
+        "clamp_max",
+    ]
 )
 """Ops that PyTorch declares once for a tensor and once for a number, and names both where it is given neither."""
 
@@ -365,9 +394,7 @@ def _refuse_operands(op, args: tuple, kwargs: dict) -> None:
 
 def _check_operands(op, inputs: tuple) -> None:
     if not any(isinstance(x, Tensor) for x in inputs):
-        raise TypeError(
-            f"{op.short_name}(): argument '{op.tensors[0]}' (position 1) must be Tensor, not {describe(inputs[0])}"
-        )
+        raise TypeError(f"{op.short_name}(): argument '{op.tensors[0]}' (position 1) must be Tensor, not {describe(inputs[0])}")
 
 
 def _permuted(t: Tensor, order: tuple[int, ...]) -> Tensor:
@@ -472,7 +499,9 @@ def _refuse_outside(op, input: Tensor, shape, strides, offset: int, dtype: dtype
     Once for each layout: what a recipe repeats has been looked at.
     """
     if min(shape, default=0) < 0:
-        raise RuntimeError(f"numel: integer multiplication overflow: {op.short_name} to the shape {list(shape)}, where a size is negative")
+        raise RuntimeError(
+            f"numel: integer multiplication overflow: {op.short_name} to the shape {list(shape)}, where a size is negative"
+        )
     if 0 in shape:
         return
     storage, count = input._storage, prod(shape)

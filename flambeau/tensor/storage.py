@@ -43,7 +43,8 @@ class Storage:
     ``node``     the newest content, perhaps not computed yet
     ``buffer``   a flat NumPy array, the memory; it never moves
     ``leaf``     the node whose value is what the buffer holds now
-    ``exposed``  memory that NumPy or another library may also see: it is read and written immediately; ``resizable``: nobody ever did
+    ``exposed``  memory that NumPy or another library may also see: it is read and written immediately; ``resizable``: nobody ever
+                 did
     ``segment``  what other processes map this memory by, if they may; see :meth:`share`
     ``version``  counts the writes, ``unseen`` those through ``.data``; ``history`` counts those that the tape had to know of
     ``windows``  leaves that show parts of the content, by where these begin and their shape; see :meth:`window`
@@ -206,8 +207,8 @@ class Storage:
     def put(self, values, shape, strides: tuple[int, ...] | None, offset: int, where: tuple | None = None) -> bool:
         """Writes to a part of the memory at once, if its content is there and nobody else looks at it; whether it did.
 
-        ``values`` is a number or an array of the content's dtype, ``where`` are index arrays if not all of the part is written to. A node would make each place that a program writes to, such as
-        the next of a replay buffer, a trace of its own.
+        ``values`` is a number or an array of the content's dtype, ``where`` are index arrays if not all of the part is written to.
+        A node would make each place that a program writes to, such as the next of a replay buffer, a trace of its own.
         """
         if self.node.value.__class__ is not np.ndarray:
             return False

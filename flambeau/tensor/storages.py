@@ -290,8 +290,11 @@ class UntypedStorage(StorageBase):
         self.copy_(type(self)._of(Storage.from_numpy(swapped, dtypes.uint8)))
 
     @classmethod
-    def from_buffer(cls, buffer: Any, byte_order: str | None = None, count: int = -1, offset: int = 0, dtype: Dtype | None = None) -> Any:
-        """A copy of ``count`` elements of ``dtype`` from ``offset`` on, which are in the ``byte_order`` ``"big"``, ``"little"`` or ``"native"``."""
+    def from_buffer(
+        cls, buffer: Any, byte_order: str | None = None, count: int = -1, offset: int = 0, dtype: Dtype | None = None
+    ) -> Any:
+        """A copy of ``count`` elements of ``dtype`` from ``offset`` on, which are in the ``byte_order`` ``"big"``, ``"little"`` or
+        ``"native"``."""
         if dtype is None:
             raise RuntimeError("argument 'dtype' cannot be None")
         if byte_order is None and dtype not in _ONE_BYTE - {dtypes.bool}:
@@ -307,7 +310,9 @@ class UntypedStorage(StorageBase):
                 raise ValueError(f"buffer size ({len(data)}) must be a multiple of element size ({width})")
             count = (len(data) - offset) // width
         if count * width > len(data) - offset:
-            raise ValueError(f"buffer has only {len(data) - offset} elements after offset {offset}, but specified a size of {count}")
+            raise ValueError(
+                f"buffer has only {len(data) - offset} elements after offset {offset}, but specified a size of {count}"
+            )
         storage = cls._of(Storage.from_numpy(data[offset : offset + count * width].copy(), dtypes.uint8))
         if dtype is dtypes.bool:
             storage.copy_(storage.as_tensor(dtypes.uint8).ne(0).untyped_storage())
@@ -317,7 +322,8 @@ class UntypedStorage(StorageBase):
 
     @classmethod
     def from_file(cls, filename: str | os.PathLike, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
-        """The memory of a file. With ``shared``, writes reach the file, which is made or grows where it must; otherwise they do not."""
+        """The memory of a file. With ``shared``, writes reach the file, which is made or grows where it must; otherwise they do
+        not."""
         name = os.fspath(filename)
         with open(name, "a+b" if shared else "rb") as file:
             have = os.fstat(file.fileno()).st_size

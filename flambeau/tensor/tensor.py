@@ -169,7 +169,8 @@ class Tensor(Derived):
 
     @property
     def _opaque(self) -> bool:
-        """Whether it has no values of its own, as on the device ``meta``, or stands for those of many samples (see flambeau/batching)."""
+        """Whether it has no values of its own, as on the device ``meta``, or stands for those of many samples (see
+        flambeau/batching)."""
         return self._storage.is_meta
 
     @property
@@ -239,9 +240,7 @@ class Tensor(Derived):
         if self._strides is None:
             return True
         expected = contiguous_strides(self._shape)
-        return 0 in self._shape or all(
-            n == 1 or s == e for n, s, e in zip(self._shape, self._strides, expected, strict=True)
-        )
+        return 0 in self._shape or all(n == 1 or s == e for n, s, e in zip(self._shape, self._strides, expected, strict=True))
 
     def data_ptr(self) -> int:
         """The address of the first element."""
@@ -280,7 +279,13 @@ class Tensor(Derived):
             node = self._storage.node
         value = node.value
         dtype = self._dtype
-        if value.__class__ is not np.ndarray or dtype is not node.dtype or self._bits or dtype.is_extension or self._offset >= value.size:
+        if (
+            value.__class__ is not np.ndarray
+            or dtype is not node.dtype
+            or self._bits
+            or dtype.is_extension
+            or self._offset >= value.size
+        ):
             if self._opaque:
                 storage: Any = self._storage
                 storage.refuse_value()
@@ -320,9 +325,7 @@ class Tensor(Derived):
 
     def _scalar(self) -> Any:
         if self._shape and self._shape.numel() != 1:
-            raise ValueError(
-                f"only one element tensors can be converted to Python scalars: this one has shape {list(self._shape)}"
-            )
+            raise ValueError(f"only one element tensors can be converted to Python scalars: this one has shape {list(self._shape)}")
         return self.item()
 
     def __int__(self) -> int:
@@ -355,9 +358,7 @@ class Tensor(Derived):
         if isinstance(element, (Tensor, int, float, complex, bool)):
             equal: Any = element == self
             return bool(equal.any().item())
-        raise RuntimeError(
-            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
-        )
+        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
     def __hash__(self) -> int:
         return id(self)
@@ -389,9 +390,7 @@ class Tensor(Derived):
                 "a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
         if value and self._dtype.kind < dtypes.FLOATING:
-            raise RuntimeError(
-                f"only Tensors of floating point and complex dtype can require gradients, this one is {self._dtype}"
-            )
+            raise RuntimeError(f"only Tensors of floating point and complex dtype can require gradients, this one is {self._dtype}")
         if value:
             self._storage.check_gradient()
         if self._requires_grad != bool(value):
@@ -454,7 +453,9 @@ class Tensor(Derived):
         if self.requires_grad and value._dtype.kind < dtypes.FLOATING:
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         if type(value)._opaque is True:  # sparse, or of many samples
-            raise RuntimeError("Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have incompatible tensor type.")
+            raise RuntimeError(
+                "Attempted to call `variable.set_data(tensor)`, but `variable` and `tensor` have incompatible tensor type."
+            )
         if value._dtype is not self._dtype or value._shape != self._shape:
             self._accumulator = None  # gradients will have that dtype and shape from now on
         self._bring_version(value._storage)
@@ -556,7 +557,11 @@ class Tensor(Derived):
             storage = memo[id(self._storage)] = self._storage.copied()
         out = _new(type(self))
         contents_of(out).update(
-            {k: v for k, v in contents_of(self).items() if k in ("_shape", "_dtype", "_strides", "_offset", "_bits", "_requires_grad")}
+            {
+                k: v
+                for k, v in contents_of(self).items()
+                if k in ("_shape", "_dtype", "_strides", "_offset", "_bits", "_requires_grad")
+            }
         )
         out._storage = storage
         memo[id(self)] = out

@@ -22,7 +22,9 @@ from flambeau.tensor.storage import Storage
 from flambeau.tensor.storages import AnyStorage, UntypedStorage, checked_size, resize
 from flambeau.tensor.tensor import Tensor
 
-STORAGE_NAMES = {f"{scalar_name(dtype)}Storage": dtype for dtype in dtypes.ALL if dtype.name not in ("uint16", "uint32", "uint64", "complex32")}
+STORAGE_NAMES = {
+    f"{scalar_name(dtype)}Storage": dtype for dtype in dtypes.ALL if dtype.name not in ("uint16", "uint32", "uint64", "complex32")
+}
 """The dtypes that have a class of storages, by its name."""
 _NAME_OF = {dtype: name for name, dtype in STORAGE_NAMES.items()}
 
@@ -55,7 +57,9 @@ class TypedStorage(AnyStorage):
     ) -> None:  # fmt: skip
         _warn()
         forms = _forms or "TypedStorage.__init__" + _FORMS.format(
-            "(*, torch.device device, torch.dtype dtype)", *[", *, torch.device device, torch.dtype dtype"] * 2, ", torch.dtype dtype"
+            "(*, torch.device device, torch.dtype dtype)",
+            *[", *, torch.device device, torch.dtype dtype"] * 2,
+            ", torch.dtype dtype",
         )
         if wrap_storage is not None:
             if args:
@@ -230,16 +234,20 @@ class _Legacy(type):
         return TypedStorage(*args, wrap_storage=wrap_storage, dtype=cls.dtype, _forms=forms, **kwargs)
 
 
-def _from_buffer(cls:Any, *args: Any, dtype: Dtype | None = None, device: Any = None, **kwargs: Any) -> TypedStorage:
+def _from_buffer(cls: Any, *args: Any, dtype: Dtype | None = None, device: Any = None, **kwargs: Any) -> TypedStorage:
     for name, value in (("dtype", dtype), ("device", device)):
         if value is not None:
-            raise RuntimeError(f"from_buffer: '{name}' can only be specified in UntypedStorage.from_buffer and TypedStorage.from_buffer")
+            raise RuntimeError(
+                f"from_buffer: '{name}' can only be specified in UntypedStorage.from_buffer and TypedStorage.from_buffer"
+            )
     return TypedStorage.from_buffer(*args, dtype=cls.dtype, **kwargs)
 
 
 LEGACY = {
     name: _Legacy(
-        name, (TypedStorage,), {"dtype": dtype, "from_buffer": classmethod(_from_buffer), "__module__": "torch", "__doc__": f"Storages of {dtype}."}
+        name,
+        (TypedStorage,),
+        {"dtype": dtype, "from_buffer": classmethod(_from_buffer), "__module__": "torch", "__doc__": f"Storages of {dtype}."},
     )
     for name, dtype in STORAGE_NAMES.items()
 }

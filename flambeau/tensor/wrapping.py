@@ -1,5 +1,5 @@
-"""Tensors that are made of another one, which is on the tape in their place: base of nested and masked tensors, and of those that lie on
-several processes."""
+"""Tensors that are made of another one, which is on the tape in their place: base of nested and masked tensors, and of those that
+lie on several processes."""
 
 from __future__ import annotations
 

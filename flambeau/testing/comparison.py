@@ -133,9 +133,7 @@ def _compare(actual: Any, expected: Any, tolerances: tuple | None, equal_nan: bo
     elif both(Tensor, np.ndarray) and (both(Tensor) or both(np.ndarray)):
         _compare_tensors(as_tensor(actual).detach(), as_tensor(expected).detach(), tolerances, equal_nan, check)
     else:
-        raise _Unequal(
-            f"No comparison pair was able to handle inputs of type {type(actual)} and {type(expected)}.", (), TypeError
-        )
+        raise _Unequal(f"No comparison pair was able to handle inputs of type {type(actual)} and {type(expected)}.", (), TypeError)
 
 
 def _tolerances(given: tuple | None, *found: Dtype) -> tuple[float, float]:

@@ -36,8 +36,8 @@ def swap_tensors(t1: Tensor, t2: Tensor) -> None:
     (torch.Size([3]), 'Parameter', tensor([0., 0.]))
 
     Raises:
-        RuntimeError: there are weak references to one of them: what holds it would hold another. A graph that leads to one of them is
-            refused when it is run backwards.
+        RuntimeError: there are weak references to one of them: what holds it would hold another. A graph that leads to one of them
+            is refused when it is run backwards.
     """
     for name, t in (("t1", t1), ("t2", t2)):
         if weakref.getweakrefs(t):

@@ -1,4 +1,5 @@
-"""``torch.utils._foreach_utils``: lists of tensors sorted for PyTorch's operations on lists, as optimizers of users' take it from there."""
+"""``torch.utils._foreach_utils``: lists of tensors sorted for PyTorch's operations on lists, as optimizers of users' take it from
+there."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def _device_has_foreach_support(device: Any) -> bool:
     return device.type == "cpu"
 
 
-def _group_tensors_by_device_and_dtype(tensorlistlist: list[list], with_indices: bool = False) -> dict[tuple, tuple[list[list], list[int]]]:
+def _group_tensors_by_device_and_dtype(
+    tensorlistlist: list[list], with_indices: bool = False
+) -> dict[tuple, tuple[list[list], list[int]]]:
     """The columns of several lists, sorted by the device and dtype of the first list's tensor; and where they stood."""
     groups: dict[tuple, tuple[list[list], list[int]]] = {}
     for i, column in enumerate(zip(*[part or [None] * len(tensorlistlist[0]) for part in tensorlistlist], strict=True)):
@@ -36,4 +39,7 @@ def _group_tensors_by_device_and_dtype(tensorlistlist: list[list], with_indices:
             to.append(value)
         if with_indices:
             indices.append(i)
-    return {key: ([[] if not given else found for found, given in zip(lists, tensorlistlist, strict=True)], indices) for key, (lists, indices) in groups.items()}
+    return {
+        key: ([[] if not given else found for found, given in zip(lists, tensorlistlist, strict=True)], indices)
+        for key, (lists, indices) in groups.items()
+    }

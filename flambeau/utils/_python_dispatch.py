@@ -10,11 +10,17 @@ from flambeau.tensor import Tensor
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["TorchDispatchMode", "is_traceable_wrapper_subclass", "is_traceable_wrapper_subclass_type", "return_and_correct_aliasing"]
+__all__ = [
+    "TorchDispatchMode",
+    "is_traceable_wrapper_subclass",
+    "is_traceable_wrapper_subclass_type",
+    "return_and_correct_aliasing",
+]
 
 
 class TorchDispatchMode:
-    """A mode that is asked for each operator of ATen that a program comes to, in backward passes too; see :mod:`flambeau.library.dispatching`.
+    """A mode that is asked for each operator of ATen that a program comes to, in backward passes too; see
+    :mod:`flambeau.library.dispatching`.
 
     >>> import flambeau as torch
     >>> class Log(TorchDispatchMode):

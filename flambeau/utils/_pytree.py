@@ -83,7 +83,9 @@ def _walk(path: tuple, tree: Any, is_leaf: IsLeaf, found: list) -> None:
     if node is None:  # the tuple of an op's results
         parts: Iterable = [(SequenceKey(i), part) for i, part in enumerate(tree)]
     elif node.flatten_with_keys_fn is None:
-        raise ValueError(f"Did not find a flatten_with_keys_fn for type: {kind}. Please pass a flatten_with_keys_fn argument to register_pytree_node.")
+        raise ValueError(
+            f"Did not find a flatten_with_keys_fn for type: {kind}. Please pass a flatten_with_keys_fn argument to register_pytree_node."
+        )
     else:
         parts = node.flatten_with_keys_fn(tree)[0]
     for key, part in parts:
@@ -113,7 +115,11 @@ def key_get(obj: Any, kp: KeyPath) -> Any:
 
 
 def register_dataclass(
-    cls: type, *, field_names: list[str] | None = None, drop_field_names: list[str] | None = None, serialized_type_name: str | None = None
+    cls: type,
+    *,
+    field_names: list[str] | None = None,
+    drop_field_names: list[str] | None = None,
+    serialized_type_name: str | None = None,
 ) -> None:
     """Makes a dataclass a type of nest: its fields are the parts, but for those in ``drop_field_names``.
 
@@ -121,12 +127,18 @@ def register_dataclass(
     """
     if field_names is None:
         if not dataclasses.is_dataclass(cls):
-            raise ValueError("field_names must be specified with a list of all fields used to initialize the class, as it is not a dataclass.")
+            raise ValueError(
+                "field_names must be specified with a list of all fields used to initialize the class, as it is not a dataclass."
+            )
         field_names = [field.name for field in dataclasses.fields(cls) if field.init]
     names = [name for name in field_names if name not in (drop_field_names or ())]
     if dataclasses.is_dataclass(cls):
         given = {field.name for field in dataclasses.fields(cls) if field.init}
-        optional = {f.name for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING}
+        optional = {
+            f.name
+            for f in dataclasses.fields(cls)
+            if f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+        }
         missing, extra = given - {*names, *(drop_field_names or ())}, set(names) - given
         if missing or extra or not set(drop_field_names or ()) <= optional:
             raise ValueError(f"{cls}: fields that are neither named nor dropped: {sorted(missing)}; names of no field: {sorted(extra)}; "
@@ -163,7 +175,10 @@ def register_constant(cls: type) -> None:
     if cls.__hash__ is None:
         raise TypeError("register_constant(cls) expects `cls` to have a non-default `__hash__` implementation.")
     register_pytree_node(
-        cls, lambda x: ([], ConstantNode(x)), lambda parts, context: context.value, flatten_with_keys_fn=lambda x: ([], ConstantNode(x))
+        cls,
+        lambda x: ([], ConstantNode(x)),
+        lambda parts, context: context.value,
+        flatten_with_keys_fn=lambda x: ([], ConstantNode(x)),
     )
     CONSTANT_NODES.add(cls)
 
@@ -202,21 +217,31 @@ def _as_text(spec: TreeSpec) -> dict:
         told = nests.texts[context][0]
     elif kind is defaultdict:
         factory = context[0]
-        told = {"default_factory_module": factory.__module__, "default_factory_name": factory.__qualname__, "dict_context": context[1]}
+        told = {
+            "default_factory_module": factory.__module__,
+            "default_factory_name": factory.__qualname__,
+            "dict_context": context[1],
+        }
     elif kind not in BUILTIN_TYPES and nests.texts.get(kind, (None,))[0] is None:
-        raise NotImplementedError(f"No registered serialization name for {kind} found. Please pass a serialized_type_name to register_pytree_node.")
+        raise NotImplementedError(
+            f"No registered serialization name for {kind} found. Please pass a serialized_type_name to register_pytree_node."
+        )
     else:
         try:
             told = json.dumps(context)
         except TypeError as error:
-            raise TypeError(f"Unable to serialize context. Please make the context json dump-able, or register a custom serializer: {error}") from None
+            raise TypeError(
+                f"Unable to serialize context. Please make the context json dump-able, or register a custom serializer: {error}"
+            ) from None
     return {"type": _type_name(kind), "context": told, "children_spec": [_as_text(child) for child in spec.children_specs]}
 
 
 def treespec_dumps(treespec: TreeSpec, protocol: int | None = None) -> str:
     """A structure as text."""
     if not isinstance(treespec, TreeSpec):
-        raise TypeError(f"treespec_dumps(treespec, protocol): Expected `treespec` to be instance of TreeSpec but got item of type {type(treespec)}.")
+        raise TypeError(
+            f"treespec_dumps(treespec, protocol): Expected `treespec` to be instance of TreeSpec but got item of type {type(treespec)}."
+        )
     if protocol not in (None, DEFAULT_TREESPEC_SERIALIZATION_PROTOCOL):
         raise ValueError(f"Unknown protocol {protocol}. Available protocols: [{DEFAULT_TREESPEC_SERIALIZATION_PROTOCOL}]")
     return json.dumps((DEFAULT_TREESPEC_SERIALIZATION_PROTOCOL, _as_text(treespec)))

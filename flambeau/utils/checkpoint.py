@@ -33,7 +33,8 @@ __all__ = [
 ]  # fmt: skip
 
 SAC_IGNORED_OPS: set[Any]
-"""The operators that no policy of selective checkpointing is asked of; made when it is asked for, as that takes PyTorch's operators."""
+"""The operators that no policy of selective checkpointing is asked of; made when it is asked for, as that takes PyTorch's
+operators."""
 
 
 class CheckpointError(RuntimeError):
@@ -96,7 +97,9 @@ def checkpoint(
         )
         use_reentrant = True
     if use_reentrant and kwargs:
-        raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs) + ": only use_reentrant=False passes them on to the function")
+        raise ValueError(
+            "Unexpected keyword arguments: " + ",".join(kwargs) + ": only use_reentrant=False passes them on to the function"
+        )
     if determinism_check not in ("default", "none"):
         raise ValueError(f"determinism_check should be one of 'default', 'none', but got {determinism_check}")
     if use_reentrant and not _differentiable(args):
@@ -198,7 +201,10 @@ class _Region:
 
     def _refuse(self, sorts: list[tuple]) -> NoReturn:
         pairs = [(i, a, b) for i, (a, b) in enumerate(zip(self.sorts, sorts, strict=True)) if a != b or self.debug]
-        listed = "".join(f"\ntensor at position {i}:\nsaved metadata: {_described(*a)}\nrecomputed metadata: {_described(*b)}" for i, a, b in pairs)
+        listed = "".join(
+            f"\ntensor at position {i}:\nsaved metadata: {_described(*a)}\nrecomputed metadata: {_described(*b)}"
+            for i, a, b in pairs
+        )
         why = "You are seeing this error because you passed `debug=True` to checkpoint. All that was saved:" if self.debug else ""
         raise CheckpointError(
             "torch.utils.checkpoint: Recomputed values for the following tensors have different metadata than during the "

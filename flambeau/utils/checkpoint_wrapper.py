@@ -28,7 +28,15 @@ from flambeau.nn import Module
 from flambeau.nn.parameter import Parameter
 from flambeau.utils.checkpoint import checkpoint
 
-__all__ = ["ActivationWrapper", "CheckpointImpl", "CheckpointWrapper", "OffloadWrapper", "apply_activation_checkpointing", "checkpoint_wrapper", "offload_wrapper"]
+__all__ = [
+    "ActivationWrapper",
+    "CheckpointImpl",
+    "CheckpointWrapper",
+    "OffloadWrapper",
+    "apply_activation_checkpointing",
+    "checkpoint_wrapper",
+    "offload_wrapper",
+]
 
 _CHECKPOINT_WRAPPED_MODULE = "_checkpoint_wrapped_module"
 _CHECKPOINT_PREFIX = _CHECKPOINT_WRAPPED_MODULE + "."
@@ -95,7 +103,13 @@ class OffloadWrapper(ActivationWrapper):
 class CheckpointWrapper(ActivationWrapper):
     """The backward pass repeats the module's forward pass instead of keeping its values."""
 
-    def __init__(self, mod: Module, checkpoint_impl: CheckpointImpl = CheckpointImpl.NO_REENTRANT, checkpoint_fn: Callable | None = None, **checkpoint_fn_kwargs: Any) -> None:
+    def __init__(
+        self,
+        mod: Module,
+        checkpoint_impl: CheckpointImpl = CheckpointImpl.NO_REENTRANT,
+        checkpoint_fn: Callable | None = None,
+        **checkpoint_fn_kwargs: Any,
+    ) -> None:
         super().__init__(mod)
         self.checkpoint_impl = checkpoint_impl
         self._checkpoint = checkpoint_fn or checkpoint
@@ -116,12 +130,16 @@ class CheckpointWrapper(ActivationWrapper):
 
 
 def checkpoint_wrapper(
-    module: Module, checkpoint_impl: CheckpointImpl = CheckpointImpl.NO_REENTRANT, checkpoint_fn: Callable | None = None, **checkpoint_fn_kwargs: Any
+    module: Module,
+    checkpoint_impl: CheckpointImpl = CheckpointImpl.NO_REENTRANT,
+    checkpoint_fn: Callable | None = None,
+    **checkpoint_fn_kwargs: Any,
 ) -> Module:
     """``module`` in a :class:`CheckpointWrapper`.
 
     Args:
-        checkpoint_fn: what calls the module, instead of :func:`torch.utils.checkpoint.checkpoint`; it gets ``checkpoint_fn_kwargs`` too.
+        checkpoint_fn: what calls the module, instead of :func:`torch.utils.checkpoint.checkpoint`; it gets
+            ``checkpoint_fn_kwargs`` too.
     """
     return CheckpointWrapper(module, checkpoint_impl, checkpoint_fn, **checkpoint_fn_kwargs)
 

@@ -13,7 +13,19 @@ from typing import NamedTuple
 
 __all__ = ["SystemEnv", "get_env_info", "get_pretty_env_info", "main", "pretty_str"]
 
-_PACKAGES = ("torch", "numpy", "flambeau", "llvmlite", "lightning", "onnx", "transformers", "accelerate", "triton", "mypy", "flake8")
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "flambeau",
+    "llvmlite",
+    "lightning",
+    "onnx",
+    "transformers",
+    "accelerate",
+    "triton",
+    "mypy",
+    "flake8",
+)
 
 
 class SystemEnv(NamedTuple):

@@ -81,7 +81,9 @@ def is_ninja_available() -> bool:
 
 def verify_ninja_availability() -> None:
     """Refuses."""
-    raise RuntimeError("Ninja is required to load C++ extensions (pip install ninja to get it), and flambeau builds none with it either")
+    raise RuntimeError(
+        "Ninja is required to load C++ extensions (pip install ninja to get it), and flambeau builds none with it either"
+    )
 
 
 def get_default_build_root() -> str:

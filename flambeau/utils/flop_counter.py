@@ -1,8 +1,8 @@
 """``torch.utils.flop_counter``: how many floating-point operations a program's matrix products and convolutions take.
 
 Calls of primitives are observed while the mode is on (see ``dispatch.watch``), those of backward passes too, and what PyTorch calls
-an operation of ATen is counted by the formula that :data:`flop_registry` has for it. Kernels of flambeau that are several operations
-of PyTorch's count as these.
+an operation of ATen is counted by the formula that :data:`flop_registry` has for it. Kernels of flambeau that are several
+operations of PyTorch's count as these.
 
 Source: https://github.com/pytorch/pytorch/blob/main/torch/utils/flop_counter.py (behaviour)
 """
@@ -137,8 +137,8 @@ def conv_flop(x_shape: Any, w_shape: Any, _bias: Any, _stride: Any, _padding: An
 @register_flop_formula(_aten("convolution_backward"))
 def conv_backward_flop(grad_out_shape: Any, x_shape: Any, w_shape: Any, _bias: Any, _stride: Any, _padding: Any, _dilation: Any, transposed: bool,
                        _output_padding: Any, _groups: Any, output_mask: Sequence[bool], out_shape: Any, **kwargs: Any) -> int:  # fmt: skip
-    """Those of the gradients that are asked for, each of which is a convolution itself. As in PyTorch, the weight's is counted as if there
-    was one group."""
+    """Those of the gradients that are asked for, each of which is a convolution itself. As in PyTorch, the weight's is counted as
+    if there was one group."""
 
     def t(shape: Sequence[int]) -> list[int]:
         return [shape[1], shape[0], *shape[2:]]
@@ -153,7 +153,9 @@ def conv_backward_flop(grad_out_shape: Any, x_shape: Any, w_shape: Any, _bias: A
 def sdpa_flop_count(query_shape: Sequence[int], key_shape: Sequence[int], value_shape: Sequence[int]) -> int:
     """The two products of attention; queries may have more heads than keys and values."""
     b, h, s, d = query_shape
-    return bmm_flop((b * h, s, d), (b * h, d, key_shape[-2])) + bmm_flop((b * h, s, key_shape[-2]), (b * h, key_shape[-2], value_shape[-1]))
+    return bmm_flop((b * h, s, d), (b * h, d, key_shape[-2])) + bmm_flop(
+        (b * h, s, key_shape[-2]), (b * h, key_shape[-2], value_shape[-1])
+    )
 
 
 # --- what a call is ----------------------------------------------------------------------------------------------
@@ -175,7 +177,12 @@ def _convolution(transposed: bool, forward: bool, args: tuple, out: Tensor) -> O
     if forward:
         return Operation("convolution", (x, w, bias, stride, padding, dilation, transposed, no, groups), {}, out)
     mask = [True, False, False]  # the transpose of one is the gradient of the other
-    return Operation("convolution_backward", (x, out, w, None, stride, padding, dilation, not transposed, no, groups, mask), {}, (out, None, None))
+    return Operation(
+        "convolution_backward",
+        (x, out, w, None, stride, padding, dilation, not transposed, no, groups, mask),
+        {},
+        (out, None, None),
+    )
 
 
 def _convolution_weight(args: tuple, out: Tensor) -> Operation:
@@ -250,7 +257,9 @@ def _is_one_kernel(op: Op, args: tuple, kwargs: dict[str, Any]) -> bool:
     if name == "scaled_dot_product_attention":
         given = dict(zip(("query", "key", "value", "attn_mask", "dropout_p"), args), **kwargs)
         query, mask = given["query"], given.get("attn_mask")
-        return query.dim() == 4 and not query.is_meta and not given.get("dropout_p") and not (mask is not None and mask.requires_grad)
+        return (
+            query.dim() == 4 and not query.is_meta and not given.get("dropout_p") and not (mask is not None and mask.requires_grad)
+        )
     if name == "matmul" and op.form == "composite":
         a, b = args if len(args) == 2 else (args[0], kwargs["other"])
         return a.dim() == 1 and b.dim() > 2
@@ -352,9 +361,10 @@ class FlopCounterMode:
         custom_mapping: formulas for further operators, or instead of those in :data:`flop_registry`; ``_get_raw = True`` on one
             has it called with tensors.
 
-    Counts are PyTorch's on a CPU: there attention and LSTMs in one kernel, products of a matrix and a vector, and everything elementwise
-    count nothing. Unlike there, in-place products count, and so do ``addbmm`` and the inference of ``TransformerEncoderLayer``, which
-    are other operators of PyTorch's. What a module does in a backward pass counts as its own if its results need a gradient.
+    Counts are PyTorch's on a CPU: there attention and LSTMs in one kernel, products of a matrix and a vector, and everything
+    elementwise count nothing. Unlike there, in-place products count, and so do ``addbmm`` and the inference of
+    ``TransformerEncoderLayer``, which are other operators of PyTorch's. What a module does in a backward pass counts as its own if
+    its results need a gradient.
 
     >>> import flambeau as torch
     >>> net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
@@ -368,7 +378,9 @@ class FlopCounterMode:
     Source: https://github.com/pytorch/pytorch/blob/main/torch/utils/flop_counter.py (behaviour)
     """
 
-    def __init__(self, mods: Any = None, depth: int = 2, display: bool = True, custom_mapping: dict[Any, Callable] | None = None) -> None:
+    def __init__(
+        self, mods: Any = None, depth: int = 2, display: bool = True, custom_mapping: dict[Any, Callable] | None = None
+    ) -> None:
         if mods is not None:
             warnings.warn("mods argument is not needed anymore, you can stop passing it", stacklevel=2)
         self.flop_counts: dict[str, dict[Any, int]] = defaultdict(lambda: defaultdict(int))
@@ -447,4 +459,7 @@ def _table(rows: list[list[str]]) -> str:
     header = ["Module", "FLOP", "% Total"]
     widths = [max([len(h) + 2, *[len(row[i]) for row in rows]]) for i, h in enumerate(header)]
     lines = [header, ["-" * w for w in widths], *rows]
-    return "\n".join("  ".join((cell.ljust if i == 0 else cell.rjust)(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join((cell.ljust if i == 0 else cell.rjust)(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))).rstrip()
+        for line in lines
+    )

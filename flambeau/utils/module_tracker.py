@@ -16,7 +16,8 @@ __all__ = ["ModuleTracker"]
 
 
 class ModuleTracker:
-    """While it is entered, ``parents`` has the names of all modules whose ``forward`` is running, or whose gradients are made, and ``"Global"``.
+    """While it is entered, ``parents`` has the names of all modules whose ``forward`` is running, or whose gradients are made, and
+    ``"Global"``.
 
     Names are those that the outermost module gives its parts, behind its class's name.
 

@@ -1,8 +1,8 @@
 """Selective activation checkpointing: which results a checkpointed function keeps, rather than computing them a second time.
 
-Two modes see the operators that the function comes to. The first keeps the results that a policy names. In the second run the operators
-are recorded again, as the tape needs their entries, and the results that were kept take the place of those that would be computed: what
-nobody asks for is never run.
+Two modes see the operators that the function comes to. The first keeps the results that a policy names. In the second run the
+operators are recorded again, as the tape needs their entries, and the results that were kept take the place of those that would be
+computed: what nobody asks for is never run.
 
 Source: https://docs.pytorch.org/docs/stable/checkpoint.html
 """
@@ -139,12 +139,14 @@ def _take(result: Tensor, value: Tensor) -> None:
         result._storage.node = read(value) if value._strides is None else value._storage.node
 
 
-def create_selective_checkpoint_contexts(policy_fn_or_list: Any, allow_cache_entry_mutation: bool = False) -> tuple[TorchDispatchMode, TorchDispatchMode]:
+def create_selective_checkpoint_contexts(
+    policy_fn_or_list: Any, allow_cache_entry_mutation: bool = False
+) -> tuple[TorchDispatchMode, TorchDispatchMode]:
     """What ``context_fn`` of :func:`checkpoint` returns, to say which results are kept.
 
     Args:
-        policy_fn_or_list: ``policy(context, operator, *args, **kwargs)``, which returns a :class:`CheckpointPolicy` (or whether to keep
-            the result), or a list of the operators whose results are kept.
+        policy_fn_or_list: ``policy(context, operator, *args, **kwargs)``, which returns a :class:`CheckpointPolicy` (or whether to
+            keep the result), or a list of the operators whose results are kept.
         allow_cache_entry_mutation: whether the program may write to what is kept.
 
     >>> import flambeau as torch

@@ -13,8 +13,8 @@
 ({'made_by': 'hand'}, tensor([[1., 2.],
         [4., 5.]], dtype=torch.bfloat16))
 
-The names are those of ``safetensors.torch``, which works too where ``torch`` means flambeau. Needs the package ``safetensors``; GGUF needs
-``gguf``. Nothing in such files can be run.
+The names are those of ``safetensors.torch``, which works too where ``torch`` means flambeau. Needs the package ``safetensors``;
+GGUF needs ``gguf``. Nothing in such files can be run.
 
 Sources: https://huggingface.co/docs/safetensors, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """

@@ -41,7 +41,10 @@ def save(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) 
 
     held = {name: t.detach().contiguous() for name, t in tensors.items()}
     _refuse_shared(held)
-    specs = {name: TensorSpec(dtype=t.dtype.name, shape=list(t.shape), data_ptr=t.data_ptr(), data_len=t.nbytes) for name, t in held.items()}
+    specs = {
+        name: TensorSpec(dtype=t.dtype.name, shape=list(t.shape), data_ptr=t.data_ptr(), data_len=t.nbytes)
+        for name, t in held.items()
+    }
     return bytes(serialize(specs, metadata=metadata))
 
 
@@ -154,4 +157,6 @@ def _refuse_shared(tensors: Mapping[str, Tensor]) -> None:
     places = sorted((t.data_ptr(), t.data_ptr() + t.nbytes, name) for name, t in tensors.items() if t.nbytes)
     for (_, end, one), (start, _, other) in zip(places, places[1:]):
         if start < end:
-            raise RuntimeError(f"Some tensors share memory: {one!r} and {other!r}. Loaded again they would be two; leave one of the names out, or clone it")
+            raise RuntimeError(
+                f"Some tensors share memory: {one!r} and {other!r}. Loaded again they would be two; leave one of the names out, or clone it"
+            )

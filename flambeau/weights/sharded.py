@@ -16,11 +16,13 @@ NAME = "model"
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
-def save_sharded(tensors: Mapping[str, torch.Tensor], folder: str | os.PathLike[str], max_shard_size: int | str = "5GB") -> list[str]:
+def save_sharded(
+    tensors: Mapping[str, torch.Tensor], folder: str | os.PathLike[str], max_shard_size: int | str = "5GB"
+) -> list[str]:
     """Writes tensors to ``model-00001-of-0000N.safetensors`` and so on, each of at most ``max_shard_size`` bytes, and an index.
 
-    What fits into one file is ``model.safetensors``, without an index. A tensor larger than that has a file of its own. The index is
-    written last, so that whoever finds it finds the files that it names. Returns the names of the files.
+    What fits into one file is ``model.safetensors``, without an index. A tensor larger than that has a file of its own. The index
+    is written last, so that whoever finds it finds the files that it names. Returns the names of the files.
 
     >>> import flambeau as torch, tempfile
     >>> save_sharded({"a": torch.ones(100), "b": torch.ones(100)}, tempfile.mkdtemp(), max_shard_size=500)
@@ -37,7 +39,11 @@ def save_sharded(tensors: Mapping[str, torch.Tensor], folder: str | os.PathLike[
         size += t.nbytes
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    files = [f"{NAME}-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))] if len(shards) > 1 else [f"{NAME}.safetensors"]
+    files = (
+        [f"{NAME}-{i + 1:05}-of-{len(shards):05}.safetensors" for i in range(len(shards))]
+        if len(shards) > 1
+        else [f"{NAME}.safetensors"]
+    )
     for file, shard in bar(list(zip(files, shards, strict=True)), "files of weights"):
         save_file(shard, place / file, metadata={"format": "pt"})
     index = place / f"{NAME}.safetensors.index.json"

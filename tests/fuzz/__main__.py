@@ -42,7 +42,10 @@ def main() -> None:
 
                 program = shrink(program, fails, options.shrink)
                 mismatch = _checked(program, seed, {}) or mismatch
-            print(f"--- program {seed}: {mismatch[0]}, data of seed {mismatch[1]}\n{script(program, mismatch[1])}\n{mismatch[2]}\n", flush=True)
+            print(
+                f"--- program {seed}: {mismatch[0]}, data of seed {mismatch[1]}\n{script(program, mismatch[1])}\n{mismatch[2]}\n",
+                flush=True,
+            )
             if found >= options.stop:
                 break
     seconds = time.perf_counter() - start

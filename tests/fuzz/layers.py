@@ -163,7 +163,9 @@ def network(g: Generator) -> tuple[list[str], list[str]]:
     classes = tuple(shape[:1]) if kind in ("mlp", "conv") else tuple(shape[:2])
     flat = out if len(classes) == 1 else f"{out}.flatten(0, 1)"
     target = f"({y} > 0).long().flatten()"
-    loss = g.random.choice([f"F.cross_entropy({flat}, {target})", f"({out} - {y}[..., None]).square().mean()", f"{out}.tanh().sum()"])
+    loss = g.random.choice(
+        [f"F.cross_entropy({flat}, {target})", f"({out} - {y}[..., None]).square().mean()", f"{out}.tanh().sum()"]
+    )
     optimizer = g.random.choice(_OPTIMIZERS).format(f"{m}.parameters()")
     setup = [
         f"torch.manual_seed({k})", f"{m} = torch.nn.Sequential({', '.join(layers)})", f"{x} = weights({k}, {shape})",
@@ -174,7 +176,15 @@ def network(g: Generator) -> tuple[list[str], list[str]]:
         g.random.choice([f"l{k}.backward()"] * 3 + [f"l{k}.backward(retain_graph=True)\nl{k}.backward()"]), f"{o}.step()",
     ]  # fmt: skip
     if g.random.random() < 0.3:
-        step.insert(3, g.random.choice([f"torch.nn.utils.clip_grad_norm_({m}.parameters(), 1.0)", f"torch.nn.utils.clip_grad_value_({m}.parameters(), 0.5)"]))
+        step.insert(
+            3,
+            g.random.choice(
+                [
+                    f"torch.nn.utils.clip_grad_norm_({m}.parameters(), 1.0)",
+                    f"torch.nn.utils.clip_grad_value_({m}.parameters(), 0.5)",
+                ]
+            ),
+        )
     if g.random.random() < 0.3:
         setup.append(f"s{k} = torch.optim.lr_scheduler.{g.random.choice(_SCHEDULES).format(o)}")
         step.append(f"s{k}.step()")
@@ -223,4 +233,3 @@ def second_order(g: Generator) -> str:
         f"{a} = {f}\n{a}.backward(retain_graph=True)\n{a}.backward()", f"{a} = {f}\n{leaf}.register_hook(lambda g: g * 2)\n{a}.backward()",
         f"{a} = {leaf} * 2\n{a}.retain_grad()\n{a}.square().sum().backward()\n{b} = {a}.grad",
     ])  # fmt: skip
-

@@ -273,7 +273,9 @@ TIES = frozenset(
      "aminmax", "clamp", "clamp_min", "clamp_max", "_hardtanh", "scatter_reduce"]
 )  # fmt: skip
 """Of -0.0 and 0.0, which are equal, any may be the larger one."""
-CANCELLING = frozenset(["_silu_slope", "_gelu_slope", "_mish_slope", "nn.functional.gelu", "_elu", "log_softmax", "lgamma", "digamma"])
+CANCELLING = frozenset(
+    ["_silu_slope", "_gelu_slope", "_mish_slope", "nn.functional.gelu", "_elu", "log_softmax", "lgamma", "digamma"]
+)
 """Functions whose formula subtracts: their error is one in the size of their inputs, not of their result."""
 
 
@@ -310,7 +312,11 @@ def _is_approximate(node) -> bool:
             body = Body()
             body.result, body.reducing, body.count = torch.float32, False, 1
             try:
-                op.lower(body, *[x if x is None else body.emit("input", torch.float32, (), k) for k, x in enumerate(node.inputs)], **node.attrs)
+                op.lower(
+                    body,
+                    *[x if x is None else body.emit("input", torch.float32, (), k) for k, x in enumerate(node.inputs)],
+                    **node.attrs,
+                )
             except Exception:  # of other dtypes, or refused: no function of floats
                 return False
             _approximate[op] = any(i.op in APPROXIMATE for i in body.instrs)
@@ -385,7 +391,9 @@ def _noise_size(node, args: list, value: np.ndarray) -> np.ndarray:
         else:
             inner = floats[-1].shape[-2 if floats[-1].ndim > 1 else -1]
         size = np.asarray(np.abs(sizes), np.float64) * (inner + 1) * info.eps
-        smallest = min((np.abs(a[a != 0].astype(np.float64)).min(initial=1) for a in floats if isinstance(a, np.ndarray)), default=1)
+        smallest = min(
+            (np.abs(a[a != 0].astype(np.float64)).min(initial=1) for a in floats if isinstance(a, np.ndarray)), default=1
+        )
         # Products that underflow leave their sign where they are added in one step, and not where they are rounded before.
         return size + info.tiny * info.eps * (inner + 1) if smallest < info.tiny**0.5 else size
     size = np.abs(value.astype(np.float64)) * info.eps * 4
@@ -411,7 +419,9 @@ def noise(seed: int) -> Iterator[None]:
     def lost(value: np.ndarray) -> np.ndarray:
         """What comes of overflows: that may be anything."""
         with np.errstate(all="ignore"):
-            return (rng.normal(size=value.shape) if seed % 4 == 3 else np.full(value.shape, (np.nan, np.inf, 0.0)[seed % 4])).astype(value.dtype)
+            return (
+                rng.normal(size=value.shape) if seed % 4 == 3 else np.full(value.shape, (np.nan, np.inf, 0.0)[seed % 4])
+            ).astype(value.dtype)
 
     # Bounds of errors are many times what kernels differ by, so loud noise seldom makes numbers equal that nearly are.
     loudness = 1.0 if seed < LOUD or seed % 2 else 2.0 ** -rng.integers(0, 12)
@@ -421,8 +431,13 @@ def noise(seed: int) -> Iterator[None]:
         if node.op.name in TIES | MAXIMA:
             sign = 1 - 2 * (seed % 2) if seed < 2 else rng.choice([-1, 1])  # both signs come up, in whatever order
             return _each(lambda v: np.where(v == 0, np.copysign(v, sign), v).astype(v.dtype), value)
-        if node.op.name.startswith("_attention") and node.attrs["causal"] and not all(np.isfinite(a).all() for a in args if _is_floating(a)):
-            # What is masked for a whole block of queries is left out, else it counts times 0: where blocks end is the kernel's affair.
+        if (
+            node.op.name.startswith("_attention")
+            and node.attrs["causal"]
+            and not all(np.isfinite(a).all() for a in args if _is_floating(a))
+        ):
+            # What is masked for a whole block of queries is left out, else it counts times 0: where blocks end is the kernel's
+            # affair.
             value = _each(lambda v: np.where(np.isnan(v), lost(v), v).astype(v.dtype), value)
         if node.op.name == "prod" and _is_floating(args[0]):  # where a part over- or underflows, the order decides
             with np.errstate(all="ignore"):
@@ -464,8 +479,8 @@ NOISY_RUNS = (2, 5, 40)
 """How many runs show how far noise moves results, at first and before a mismatch is believed: what is rounded again after
 the noise, such as the sign-like first step of RMSprop, stands still in most runs."""
 STUBBORN, ROOM = 300, 1 << 30
-"""The same where one number of many stands still: it may move for one of the values that an exponential may have, and for no other. And
-how many bytes of results are kept for that."""
+"""The same where one number of many stands still: it may move for one of the values that an exponential may have, and for no
+other. And how many bytes of results are kept for that."""
 LOUD = 5
 """So many of these are moved by at least half of the error."""
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.fuzz.programs import Generator
 
-LARGE = [(1, 2_000_000), (2_000_000, 1), (1, 1, 300_000), (1, 200_000, 1), (300_000,), (3, 100_000), (100_000, 3), (1, 512, 512), (1 << 21,)]
+LARGE = [
+    (1, 2_000_000),
+    (2_000_000, 1),
+    (1, 1, 300_000),
+    (1, 200_000, 1),
+    (300_000,),
+    (3, 100_000),
+    (100_000, 3),
+    (1, 512, 512),
+    (1 << 21,),
+]
 """Shapes with extents of 1 beside large ones."""
 MOST = 1 << 22
 """Elements of a tensor in a program with such shapes."""

@@ -203,9 +203,7 @@ class Generator:
             return False
         finally:
             config.eager = True
-        return all(
-            t.numel() <= 8192 for n, t in self.names.items() if n not in self.builtins and isinstance(t, torch.Tensor)
-        )
+        return all(t.numel() <= 8192 for n, t in self.names.items() if n not in self.builtins and isinstance(t, torch.Tensor))
 
     def attempt(self, statement: str) -> bool:
         """Adds a statement if it runs; those that fail are added now and then, to see that they fail the same way."""
@@ -358,7 +356,9 @@ class Generator:
         name = self.tensor(lambda t: t.dim() > 0)
         t = self.names[name]
         n = t.shape[0] if t.dim() else 1
-        rows = [self.random.randint(-n, n) if self.random.random() < 0.1 else self.random.randint(0, max(n - 1, 0)) for _ in range(3)]
+        rows = [
+            self.random.randint(-n, n) if self.random.random() < 0.1 else self.random.randint(0, max(n - 1, 0)) for _ in range(3)
+        ]
         mask = self.tensor(lambda m: m.dtype is torch.bool and m.shape == t.shape)
         # What may refuse its values is looked at within the statement: it fails here in every mode.
         return self.random.choice([
@@ -425,7 +425,9 @@ class Generator:
             f"[{at}]", "None, 0", "..., 1:", ":, 0", f"torch.tensor({at})", f"np.array({at}), ...", "..., torch.tensor(-1)",
             f"torch.arange({n})[-1]",
         ])  # fmt: skip
-        value = self.random.choice([self.number(), f"{name}[{part}] * 2", f"{name}[{part}].flip(0)", self.like(name), f"{name}.sum()"])
+        value = self.random.choice(
+            [self.number(), f"{name}[{part}] * 2", f"{name}[{part}].flip(0)", self.like(name), f"{name}.sum()"]
+        )
         statement = self.random.choice([
             f"{name}[{part}] = {value}", f"{name}[{part}] += {value}", f"{name}[{part}] = {value}", f"{name}[{part}].zero_()",
             f"{name}.T.mul_({self.number()})", f"{name}.view(-1)[{at}:].add_({self.number()})",

@@ -1,7 +1,7 @@
 """``torch.ops.aten``: what PyTorch's functions call below the tape, called again here with the same arguments.
 
-For the samples of every record PyTorch's function runs with its operators watched, and each of them that ``torch.ops.aten`` has here
-must give the same.
+For the samples of every record PyTorch's function runs with its operators watched, and each of them that ``torch.ops.aten`` has
+here must give the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from flambeau.ops.samples import Make  # noqa: E402
 from tests.aten_schemas import FILE, IMPLICIT, implicit, schemas  # noqa: E402
 from tests.parity.samples import as_torch, replaced, tensors  # noqa: E402
 
-OPS = sorted({id(op): op for op in registry.values() if op.samples and not op.name.startswith("torchvision.")}.values(), key=lambda op: op.name)
+OPS = sorted(
+    {id(op): op for op in registry.values() if op.samples and not op.name.startswith("torchvision.")}.values(),
+    key=lambda op: op.name,
+)
 
 
 def get(root, name):
@@ -46,7 +49,11 @@ class Watch(TorchDispatchMode):
 
 def _copied(v):
     if isinstance(v, torch.Tensor):
-        return torch.empty_strided(v.shape, v.stride(), dtype=v.dtype).copy_(v) if not (v.is_sparse or v.is_conj() or v.is_neg()) else v.clone()
+        return (
+            torch.empty_strided(v.shape, v.stride(), dtype=v.dtype).copy_(v)
+            if not (v.is_sparse or v.is_conj() or v.is_neg())
+            else v.clone()
+        )
     return v
 
 
@@ -158,7 +165,9 @@ def test_further_operators(name):
 
 def test_operators_without_a_function_say_so():
     q = flambeau.ones(1, 2, 3, 4)
-    with pytest.raises(NotImplementedError, match="Could not run 'aten::_flash_attention_forward' with arguments from the 'CPU' backend"):
+    with pytest.raises(
+        NotImplementedError, match="Could not run 'aten::_flash_attention_forward' with arguments from the 'CPU' backend"
+    ):
         flambeau.ops.aten._flash_attention_forward(q, q, q, None, None, 3, 3, 0.0, False, False)
 
 
@@ -172,7 +181,10 @@ def differences(watch):
         overload = getattr(packet, func._overloadname, None)
         if overload is None:
             continue
-        if any(t.dtype not in (torch.bfloat16,) and not hasattr(flambeau, str(t.dtype)[6:]) for t in tensors([given, named], torch.Tensor)):
+        if any(
+            t.dtype not in (torch.bfloat16,) and not hasattr(flambeau, str(t.dtype)[6:])
+            for t in tensors([given, named], torch.Tensor)
+        ):
             continue
         problem = difference(overload, given, named, expected)
         if problem:

@@ -22,7 +22,9 @@ def measurements(library, seed: int) -> list:
                 for name in ("add", "a longer name"):
                     for size in ("10", "1000", "a description"):
                         if rng.random() < 0.8:
-                            times = (scale * rng.uniform(1, 100) * (1 + rng.random(int(rng.integers(1, 30))) * rng.choice([0.001, 0.5]))).tolist()
+                            times = (
+                                scale * rng.uniform(1, 100) * (1 + rng.random(int(rng.integers(1, 30))) * rng.choice([0.001, 0.5]))
+                            ).tolist()
                             spec = library.TaskSpec("x + 1", "pass", "", label, name, size, env, threads)
                             found.append(library.Measurement(2, times, spec))
     return found
@@ -33,7 +35,12 @@ def test_measurements_and_tables(seed):
     for a, b in zip(measurements(ours, seed), measurements(theirs, seed), strict=True):
         assert repr(a).split("\n", 1)[1] == repr(b).split("\n", 1)[1]
         assert (a.median, a.mean, a.iqr) == pytest.approx((b.median, b.mean, b.iqr))
-        assert (a.significant_figures, a.has_warnings, a.title, a.as_row_name) == (b.significant_figures, b.has_warnings, b.title, b.as_row_name)
+        assert (a.significant_figures, a.has_warnings, a.title, a.as_row_name) == (
+            b.significant_figures,
+            b.has_warnings,
+            b.title,
+            b.as_row_name,
+        )
     for settings in ("", "trim_significant_figures", "highlight_warnings", "trim_significant_figures highlight_warnings"):
         tables = []
         for library in (ours, theirs):
@@ -54,5 +61,7 @@ def test_timer():
         timer.collect_callgrind()
     with pytest.raises(ValueError, match="Python statements only"):
         ours.Timer("x", language="c++")
-    assert [ours.trim_sigfig(x, n) for x in (123.456, 9.99) for n in (1, 2)] == [theirs.trim_sigfig(x, n) for x in (123.456, 9.99) for n in (1, 2)]
+    assert [ours.trim_sigfig(x, n) for x in (123.456, 9.99) for n in (1, 2)] == [
+        theirs.trim_sigfig(x, n) for x in (123.456, 9.99) for n in (1, 2)
+    ]
     assert flambeau.get_num_threads() >= 1

@@ -26,5 +26,7 @@ def test_chapter_runs_on_pytorch(page: Path, tmp_path: Path) -> None:
     copy.write_text(text, encoding="utf-8")
     program = f"from pathlib import Path; from tools.pages import run_blocks; run_blocks(Path({str(copy)!r}))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path
+    )
     assert result.returncode == 0, result.stdout + result.stderr

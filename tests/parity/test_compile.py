@@ -52,4 +52,6 @@ def test_a_compiled_module_trains_as_pytorchs():
         c.eval()
         found.append([loss.tolist(), *[v.tolist() for v in m.state_dict().values()], c(x).tolist()])
     for a, b in zip(*found, strict=True):
-        assert flambeau.allclose(flambeau.tensor(a, dtype=flambeau.float64), flambeau.tensor(b, dtype=flambeau.float64), rtol=1e-5, atol=1e-6)
+        assert flambeau.allclose(
+            flambeau.tensor(a, dtype=flambeau.float64), flambeau.tensor(b, dtype=flambeau.float64), rtol=1e-5, atol=1e-6
+        )

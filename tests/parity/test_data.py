@@ -148,9 +148,7 @@ SAMPLERS = {
     "batches": lambda lib, data: list(data.BatchSampler(data.RandomSampler(range(10)), 3, False)),
     "split": lambda lib, data: [list(s.indices) for s in data.random_split(range(10), [3, 7])],
     "fractions": lambda lib, data: [list(s.indices) for s in data.random_split(range(10), [0.33, 0.33, 0.34])],
-    "split by a generator": lambda lib, data: (
-        data.random_split(range(9), [9], lib.Generator().manual_seed(1))[0].indices
-    ),
+    "split by a generator": lambda lib, data: data.random_split(range(9), [9], lib.Generator().manual_seed(1))[0].indices,
 }
 
 
@@ -212,9 +210,13 @@ def failing(library, error):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("a"), KeyError("a"), StopIteration("a"), UnicodeDecodeError("utf8", b"a", 0, 1, "a"), AssertionError()], ids=repr
+    "error",
+    [ValueError("a"), KeyError("a"), StopIteration("a"), UnicodeDecodeError("utf8", b"a", 0, 1, "a"), AssertionError()],
+    ids=repr,
 )
-@pytest.mark.parametrize("options", [{"batch_size": 2}, {"batch_size": None}, {"batch_size": 2, "persistent_workers": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 2}, {"batch_size": None}, {"batch_size": 2, "persistent_workers": True}], ids=str
+)
 def test_errors_of_workers(error, options):
     """A loop that goes on after errors gets the same batches, and errors of the same class and first line."""
 
@@ -235,7 +237,9 @@ def test_errors_of_workers(error, options):
     assert_alike(loop)
 
 
-@pytest.mark.parametrize("error", [KeyError("a"), ValueError("b"), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad")], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "error", [KeyError("a"), ValueError("b"), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad")], ids=lambda e: type(e).__name__
+)
 def test_exceptions_from_elsewhere(error):
     """``torch._utils.ExceptionWrapper``, with which programs carry exceptions from threads of their own."""
 

@@ -73,7 +73,9 @@ def test_loaders(workers):
         pipe = p.IterableWrapper(range(12)).shuffle().sharding_filter().map(lambda x: x * 10)
         generator = lib.Generator()
         generator.manual_seed(5)
-        loader = lib.utils.data.DataLoader(pipe, batch_size=3, num_workers=workers, generator=generator, multiprocessing_context="fork" if workers else None)
+        loader = lib.utils.data.DataLoader(
+            pipe, batch_size=3, num_workers=workers, generator=generator, multiprocessing_context="fork" if workers else None
+        )
         seen.append([[batch.tolist() for batch in loader] for _ in range(2)])
     assert seen[0] == seen[1]
 

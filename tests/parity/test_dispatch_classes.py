@@ -1,4 +1,5 @@
-"""Classes of tensors with a ``__torch_dispatch__``: what they are asked, what becomes of what they return, and gradients, as in PyTorch."""
+"""Classes of tensors with a ``__torch_dispatch__``: what they are asked, what becomes of what they return, and gradients, as in
+PyTorch."""
 
 from __future__ import annotations
 
@@ -118,7 +119,8 @@ def numbers(x) -> list:
 
 def alike(ours: list, theirs: list) -> bool:
     return len(ours) == len(theirs) and all(
-        a == pytest.approx(b, rel=1e-4, abs=1e-5, nan_ok=True) if isinstance(b, float) else a == b for a, b in zip(ours, theirs, strict=True)
+        a == pytest.approx(b, rel=1e-4, abs=1e-5, nan_ok=True) if isinstance(b, float) else a == b
+        for a, b in zip(ours, theirs, strict=True)
     )
 
 
@@ -182,7 +184,13 @@ def test_quantized_weights():
         traceable = importlib.import_module(f"{lib.__name__}.utils._python_dispatch").is_traceable_wrapper_subclass
         return (
             numbers([layer(x).detach(), x.grad, layer.bias.grad, again(x).detach()]),
-            (type(layer.weight).__name__, type(again.weight).__name__, isinstance(layer.weight, lib.nn.Parameter), traceable(layer.weight), list(layer.state_dict())),
+            (
+                type(layer.weight).__name__,
+                type(again.weight).__name__,
+                isinstance(layer.weight, lib.nn.Parameter),
+                traceable(layer.weight),
+                list(layer.state_dict()),
+            ),
         )
 
     (values, kinds), (their_values, their_kinds) = found(flambeau), found(torch)

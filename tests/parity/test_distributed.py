@@ -16,7 +16,8 @@ if not torch.distributed.is_available():
 import flambeau  # noqa: E402
 from tests.ranks import meeting_place, run_ranks  # noqa: E402
 
-# Programs that all ranks run; `rank`, `size` and `r` (a tensor whose numbers tell ranks apart) are there. The last part is the result.
+# Programs that all ranks run; `rank`, `size` and `r` (a tensor whose numbers tell ranks apart) are there. The last part is the
+# result.
 ALONE = [
     "dist.get_rank(), dist.get_world_size(), dist.get_backend(), dist.is_initialized()",
     "work = dist.all_reduce(t := torch.ones(2, 3), async_op=True); (work.wait(), work.is_completed(), t)",
@@ -111,7 +112,14 @@ def plain(library, value):
 def outcome(library, program: str, rank: int, size: int):
     """What a program gives, or the class of its error."""
     nn = importlib.import_module(f"{library.__name__}.distributed.nn")
-    names = {"dist": library.distributed, "nn": nn, "torch": library, "rank": rank, "size": size, "r": library.arange(6.0).view(2, 3) + 10 * rank}
+    names = {
+        "dist": library.distributed,
+        "nn": nn,
+        "torch": library,
+        "rank": rank,
+        "size": size,
+        "r": library.arange(6.0).view(2, 3) + 10 * rank,
+    }
     *statements, last = program.split("; ")
     try:
         for statement in statements:
@@ -189,7 +197,11 @@ STORES = [
     "s.append('k', 'ab'); s.append('k', 'cd'); s.get('k')", "s.multi_set(['x', 'y'], ['1', '2']); s.multi_get(['x', 'y'])",
     "s.set('k', 'v'); s.add('l', 1); sorted(k for k in s.list_keys() if k in ('k', 'l'))", "s.timeout", "s.set('k', 'v'); s.get('x')",
 ]  # fmt: skip
-QUEUES = ["s.queue_push('q', '1'); (s.queue_len('q'), s.queue_pop('q'))", "s.queue_pop('q', False)", "s.set('k', 'v'); s.add('k', 1)"]
+QUEUES = [
+    "s.queue_push('q', '1'); (s.queue_len('q'), s.queue_pop('q'))",
+    "s.queue_pop('q', False)",
+    "s.set('k', 'v'); s.add('k', 1)",
+]
 
 
 def _stores(dist, folder):
@@ -220,7 +232,9 @@ def test_stores(tmp_path):
         except Exception as error:
             return next(c.__name__ for c in type(error).__mro__ if c.__name__ in ("DistError", "RuntimeError", "ValueError"))
 
-    for (kind, program, ours), (_, _, theirs) in zip(_stores(flambeau.distributed, tmp_path), _stores(torch.distributed, tmp_path), strict=True):
+    for (kind, program, ours), (_, _, theirs) in zip(
+        _stores(flambeau.distributed, tmp_path), _stores(torch.distributed, tmp_path), strict=True
+    ):
         answer = run(torch, program, theirs)
         if kind == "file" and answer == "RuntimeError":
             answer = "DistError"  # which is one too

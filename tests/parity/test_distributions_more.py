@@ -92,7 +92,9 @@ round(c.grad.item(), 4)
 """)
 
 
-@pytest.mark.parametrize("wrong", ["D.LKJCholesky(1)", "D.Wishart(torch.tensor(0.5), torch.eye(2))", "D.Wishart(torch.tensor(4.0))"])
+@pytest.mark.parametrize(
+    "wrong", ["D.LKJCholesky(1)", "D.Wishart(torch.tensor(0.5), torch.eye(2))", "D.Wishart(torch.tensor(4.0))"]
+)
 def test_refusals(wrong, agree):
     agree(f"D = torch.distributions\n{wrong}")
 
@@ -108,7 +110,9 @@ KINDS = sorted(
 def test_what_classes_say_before_there_is_an_object(name, agree):
     """Supports, domains and codomains that depend on parameters stand for constraints of which as much is known as PyTorch knows."""
     for where in ("support", "domain", "codomain"):
-        if hasattr(getattr(torch.distributions, name), where) and not isinstance(getattr(getattr(torch.distributions, name), where), type):
+        if hasattr(getattr(torch.distributions, name), where) and not isinstance(
+            getattr(getattr(torch.distributions, name), where), type
+        ):
             for what in ("is_discrete", "event_dim"):
                 agree(f"torch.distributions.{name}.{where}.{what}")
 
@@ -142,7 +146,19 @@ def test_constraints(program, agree):
     agree(f"D = torch.distributions\nC = D.constraints\n{program}")
 
 
-@pytest.mark.parametrize("components", ["Uniform(torch.tensor([0.0, 5.0]), torch.tensor([1.0, 6.0]))", "Gamma(torch.ones(2), 1.0)", "Normal(torch.zeros(2), 1.0)", "Binomial(torch.tensor([3.0, 5.0]), 0.5)"])
-@pytest.mark.parametrize("value", ["torch.tensor([0.5, 0.25, 1.0])", "torch.tensor(-1.0)", "torch.tensor([[2.0], [3.0]])", "torch.tensor(0.0)"])
+@pytest.mark.parametrize(
+    "components",
+    [
+        "Uniform(torch.tensor([0.0, 5.0]), torch.tensor([1.0, 6.0]))",
+        "Gamma(torch.ones(2), 1.0)",
+        "Normal(torch.zeros(2), 1.0)",
+        "Binomial(torch.tensor([3.0, 5.0]), 0.5)",
+    ],
+)
+@pytest.mark.parametrize(
+    "value", ["torch.tensor([0.5, 0.25, 1.0])", "torch.tensor(-1.0)", "torch.tensor([[2.0], [3.0]])", "torch.tensor(0.0)"]
+)
 def test_values_of_mixtures_are_those_of_all_components(components, value, agree):
-    agree(f"D = torch.distributions\nm = D.MixtureSameFamily(D.Categorical(torch.ones(2)), D.{components})\nm.support, m.log_prob({value})")
+    agree(
+        f"D = torch.distributions\nm = D.MixtureSameFamily(D.Categorical(torch.ones(2)), D.{components})\nm.support, m.log_prob({value})"
+    )

@@ -82,7 +82,11 @@ def _refused(t, f):
     try:
         f(t)
     except Exception as error:
-        return type(error).__name__ if type(error).__name__ in ("AssertionError", "RuntimeError", "ValueError", "TypeError") else "other"
+        return (
+            type(error).__name__
+            if type(error).__name__ in ("AssertionError", "RuntimeError", "ValueError", "TypeError")
+            else "other"
+        )
     return None
 
 
@@ -174,7 +178,9 @@ def test_automatic_dims_are_as_free_as_the_program_lets_them():
                 return self.inner(w), x + y
 
         auto = t.export.Dim.AUTO
-        program = t.export.export(Net(), (t.ones(6, 5), t.ones(4), t.ones(8, 4)), dynamic_shapes={"w": (auto, auto), "x": (auto,), "y": (auto, auto)})
+        program = t.export.export(
+            Net(), (t.ones(6, 5), t.ones(4), t.ones(8, 4)), dynamic_shapes={"w": (auto, auto), "x": (auto,), "y": (auto, auto)}
+        )
         first, second = program.module()(t.ones(2, 5), t.ones(7), t.ones(3, 7))
         assert tuple(first.shape) == (2, 3) and tuple(second.shape) == (3, 7)
         with pytest.raises(AssertionError):

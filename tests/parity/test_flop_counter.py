@@ -91,8 +91,14 @@ def test_counts_in_all(name):
 
 
 NETS = {
-    "a perceptron": ("nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Sequential(nn.Linear(4, 4), nn.Tanh()), nn.Linear(4, 2))", (5, 3)),
-    "convolutions": ("nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, groups=4), nn.Flatten(), nn.Linear(16, 3))", (2, 2, 6, 6)),
+    "a perceptron": (
+        "nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Sequential(nn.Linear(4, 4), nn.Tanh()), nn.Linear(4, 2))",
+        (5, 3),
+    ),
+    "convolutions": (
+        "nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, groups=4), nn.Flatten(), nn.Linear(16, 3))",
+        (2, 2, 6, 6),
+    ),
     "one used twice": ("(lambda l: nn.Sequential(l, nn.ReLU(), l, nn.Linear(3, 3)))(nn.Linear(3, 3))", (5, 3)),
 }
 
@@ -143,7 +149,11 @@ def test_operators_of_libraries():
 
         raw._get_raw = True
         ops = library.ops.flops_test
-        for mapping in ({}, {ops.product: lambda a, b, out_shape=None: a.numel() + out_shape.numel()}, {ops.product: raw, library.ops.aten.mm: lambda *a, **k: 1}):
+        for mapping in (
+            {},
+            {ops.product: lambda a, b, out_shape=None: a.numel() + out_shape.numel()},
+            {ops.product: raw, library.ops.aten.mm: lambda *a, **k: 1},
+        ):
             with counter.FlopCounterMode(display=False, custom_mapping=mapping) as mode:
                 for op in (ops.product, ops.unknown, ops.made_of):
                     op(library.ones(2, 3), library.ones(3, 4))
@@ -160,7 +170,9 @@ def test_convolution_backward():
             w = library.arange(4 * 2 * 3.0).reshape(4, 2, 3).cos()
             out = library.convolution(x, w, None, [2], [1], [1], transposed, [0], 2)
             for mask in ([True, True, True], [False, True, False], [True, False, True]):
-                made = library.ops.aten.convolution_backward(out * 0.1, x, w, [out.shape[1]], [2], [1], [1], transposed, [0], 2, mask)
+                made = library.ops.aten.convolution_backward(
+                    out * 0.1, x, w, [out.shape[1]], [2], [1], [1], transposed, [0], 2, mask
+                )
                 results.append([g.numpy() for g, wanted in zip(made, mask, strict=True) if wanted])
         for ours, theirs in zip(results[:3], results[3:], strict=True):
             for a, b in zip(ours, theirs, strict=True):

@@ -9,7 +9,15 @@ torch = pytest.importorskip("torch")
 import flambeau  # noqa: E402
 
 NAMES = sorted(name for name in dir(torch) if name.startswith("_foreach_"))
-_WORDS = {"Tensor": "t", "Tensor[]": "ts", "Scalar": "s", "Scalar[]": "ss", "number": "s", "List[Tensor]": "ts", "List[number]": "ss"}
+_WORDS = {
+    "Tensor": "t",
+    "Tensor[]": "ts",
+    "Scalar": "s",
+    "Scalar[]": "ss",
+    "number": "s",
+    "List[Tensor]": "ts",
+    "List[number]": "ss",
+}
 
 
 def forms(name):

@@ -33,7 +33,9 @@ OTHERWISE = {
     },
 }  # fmt: skip
 
-OPS = sorted({id(op): op for op in registry.values() if op.samples and op.name.rpartition(".")[2][0] != "_"}.values(), key=lambda op: op.name)
+OPS = sorted(
+    {id(op): op for op in registry.values() if op.samples and op.name.rpartition(".")[2][0] != "_"}.values(), key=lambda op: op.name
+)
 
 
 def dual(lib, module, known, x):
@@ -56,7 +58,12 @@ def results(lib, module, function, args, kwargs):
         for r in tensors(function(*args, **kwargs), lib.Tensor):
             primal, tangent = module.unpack_dual(r)
             t = None if tangent is None or r.dtype not in (lib.float32, lib.float64, lib.complex64, lib.complex128) else tangent
-            found.append((np.array(primal.detach().resolve_conj().resolve_neg().numpy()), None if t is None else np.array(t.detach().resolve_conj().resolve_neg().numpy())))
+            found.append(
+                (
+                    np.array(primal.detach().resolve_conj().resolve_neg().numpy()),
+                    None if t is None else np.array(t.detach().resolve_conj().resolve_neg().numpy()),
+                )
+            )
         return found
 
 

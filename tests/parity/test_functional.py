@@ -132,9 +132,7 @@ def test_padding_words(padding, kernel):
 @pytest.mark.parametrize("seed", range(6))
 def test_unfold_and_fold(seed):
     rng = np.random.default_rng(seed)
-    kernel, stride, padding, dilation = (
-        tuple(map(int, rng.integers(a, b, 2))) for a, b in ((1, 4), (1, 3), (0, 2), (1, 3))
-    )
+    kernel, stride, padding, dilation = (tuple(map(int, rng.integers(a, b, 2))) for a, b in ((1, 4), (1, 3), (0, 2), (1, 3)))
     x = normal(rng, 2, 3, *rng.integers(7, 10, 2))
     settings = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
     agree(lambda lib, x: lib.nn.functional.unfold(x, **settings), x)
@@ -340,9 +338,7 @@ def test_interpolate(mode, size):
     if mode in ("bilinear", "bicubic"):
         for align in corners:
             agree(
-                lambda lib, x, a=align: lib.nn.functional.interpolate(
-                    x, size, mode=mode, align_corners=a, antialias=True
-                ),
+                lambda lib, x, a=align: lib.nn.functional.interpolate(x, size, mode=mode, align_corners=a, antialias=True),
                 x,
                 second=False,
             )
@@ -366,9 +362,7 @@ def test_interpolate_without_matrices(mode, monkeypatch):
 def test_interpolate_by_factor(mode, factor, recompute):
     x = normal(np.random.default_rng(0), 1, 2, 8, 7)
     agree(
-        lambda lib, x: lib.nn.functional.interpolate(
-            x, scale_factor=factor, mode=mode, recompute_scale_factor=recompute
-        ),
+        lambda lib, x: lib.nn.functional.interpolate(x, scale_factor=factor, mode=mode, recompute_scale_factor=recompute),
         x,
     )
 

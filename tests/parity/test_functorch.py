@@ -28,7 +28,13 @@ def test_modules_as_functions():
         plain, weights = module.make_functional(model[0], disable_autograd_tracking=True)
         grads = t.func.grad(lambda p: func(p, buffers, x).sum())(params)  # noqa: B023
         results.append(
-            [type(func).__name__, type(plain).__name__, func.param_names, params[0] is model[0].weight, [p.requires_grad for p in (*params, *weights)]]
+            [
+                type(func).__name__,
+                type(plain).__name__,
+                func.param_names,
+                params[0] is model[0].weight,
+                [p.requires_grad for p in (*params, *weights)],
+            ]
             + [v.tolist() for v in (func(params, buffers, x), plain(weights, x), *grads)]
         )
         with pytest.raises(RuntimeError, match="has buffers"):
@@ -56,7 +62,9 @@ LOOPS = {
     "scan backwards": lambda t, f: f["scan"](lambda c, y: (c + y, c * y), t.zeros(2), t.arange(6.0).reshape(3, 2), reverse=True),
     "scan of columns": lambda t, f: f["scan"](lambda c, y: (c + y, c * y), t.zeros(3), t.arange(6.0).reshape(3, 2), dim=1),
     "sums": lambda t, f: f["associative_scan"](t.add, t.arange(6.0).reshape(2, 3), 1, combine_mode="generic"),
-    "sums backwards": lambda t, f: f["associative_scan"](t.add, t.arange(6.0).reshape(2, 3), 0, reverse=True, combine_mode="generic"),
+    "sums backwards": lambda t, f: f["associative_scan"](
+        t.add, t.arange(6.0).reshape(2, 3), 0, reverse=True, combine_mode="generic"
+    ),
     "recurrence": lambda t, f: f["associative_scan"](
         lambda a, b: (a[0] * b[0], a[1] * b[0] + b[1]), (t.full((3, 2), 0.5), t.ones(3, 2)), 0, combine_mode="generic"
     ),

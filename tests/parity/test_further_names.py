@@ -40,12 +40,16 @@ def test_calls(call, agree):
 
 def test_versions_compare_as_pytorchs(agree):
     for other in ("'2.0'", "(1, 8)", "'2.13.0'", "'2.13.0+cpu'", "'2.14.0.dev1'", "'2.13.0rc1'", "'parrot'", "'2.13.0+flambeau1'"):
-        agree(f"v = torch.torch_version.TorchVersion('2.13.0+flambeau1')\n[v < {other}, v <= {other}, v == {other}, v >= {other}, v > {other}, v != {other}]")
+        agree(
+            f"v = torch.torch_version.TorchVersion('2.13.0+flambeau1')\n[v < {other}, v <= {other}, v == {other}, v >= {other}, v > {other}, v != {other}]"
+        )
 
 
 def test_models_of_repositories(tmp_path):
     """``torch.hub.load`` of a directory, and of a repository that is in the cache."""
-    (tmp_path / "hubconf.py").write_text("dependencies = ['numpy']\nimport torch\ndef net(n):\n    'A net.'\n    return torch.nn.Linear(n, 2)\n")
+    (tmp_path / "hubconf.py").write_text(
+        "dependencies = ['numpy']\nimport torch\ndef net(n):\n    'A net.'\n    return torch.nn.Linear(n, 2)\n"
+    )
     cached = tmp_path / "hub" / "me_repo_main"
     cached.mkdir(parents=True)
     (cached / "hubconf.py").write_text((tmp_path / "hubconf.py").read_text())
@@ -62,7 +66,13 @@ for repo, model, source in ((".", "net", "local"), ({str(tmp_path)!r}, "other", 
     (tmp_path / "program.py").write_text(program)
     outputs = []
     for command in ([], ["-m", "flambeau", "run"]):
-        ran = subprocess.run([sys.executable, *command, str(tmp_path / "program.py")], cwd=tmp_path / "hub", capture_output=True, text=True, env={**os.environ})
+        ran = subprocess.run(
+            [sys.executable, *command, str(tmp_path / "program.py")],
+            cwd=tmp_path / "hub",
+            capture_output=True,
+            text=True,
+            env={**os.environ},
+        )
         assert ran.returncode == 0, ran.stderr
         outputs.append(ran.stdout)
     assert outputs[0] == outputs[1]

@@ -149,7 +149,9 @@ def concrete(t):
     names = [n.name for n in traced.graph.nodes if n.op == "placeholder"]
     whole = t.fx.symbolic_trace(f, concrete_args={"flag": True, "pair": (t.fx._symbolic_trace.PH, t.fx._symbolic_trace.PH)})
     with pytest.warns(UserWarning, match="Was not able to add assertion"):
-        fixed = t.fx.symbolic_trace(lambda x, y, z=None: y if x.sum() > 0 and z is None else -y, concrete_args={"x": t.ones(2), "z": None})
+        fixed = t.fx.symbolic_trace(
+            lambda x, y, z=None: y if x.sum() > 0 and z is None else -y, concrete_args={"x": t.ones(2), "z": None}
+        )
     fixed_nodes = [(n.op, n.name, n.args if n.op == "placeholder" else ()) for n in fixed.graph.nodes]
     return names, whole(t.ones(1), True, (t.ones(1), t.ones(1))).tolist(), fixed_nodes, fixed(-t.ones(2), t.ones(1)).tolist()
 
@@ -198,7 +200,11 @@ def shapes(t):
     passes = import_module(f"{t.__name__}.fx.passes.shape_prop")
     traced = t.fx.symbolic_trace(_net(t))
     passes.ShapeProp(traced).propagate(t.ones(2, 4))
-    return [(n.name, tuple(n.meta["tensor_meta"].shape), n.meta["tensor_meta"].stride) for n in traced.graph.nodes if n.op == "call_module"]
+    return [
+        (n.name, tuple(n.meta["tensor_meta"].shape), n.meta["tensor_meta"].stride)
+        for n in traced.graph.nodes
+        if n.op == "call_module"
+    ]
 
 
 def split(t):
@@ -211,7 +217,21 @@ def split(t):
     return parts.code, [n for n, _ in parts.named_modules()], (parts(t.ones(1, 4)) - net(t.ones(1, 4))).abs().max().item()
 
 
-PROGRAMS = [symbols, modules, every_copy, editing, by_hand, refusals, leaves, concrete, interpreted, replaced, chained, shapes, split]
+PROGRAMS = [
+    symbols,
+    modules,
+    every_copy,
+    editing,
+    by_hand,
+    refusals,
+    leaves,
+    concrete,
+    interpreted,
+    replaced,
+    chained,
+    shapes,
+    split,
+]
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)

@@ -64,7 +64,9 @@ def test_settings(name, settings):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("settings", [s for s in SETTINGS if not {"check_backward_ad", "check_batched_forward_grad"} & set(s)], ids=str)
+@pytest.mark.parametrize(
+    "settings", [s for s in SETTINGS if not {"check_backward_ad", "check_batched_forward_grad"} & set(s)], ids=str
+)
 @pytest.mark.parametrize("name", ["right", "several", "constant"])
 def test_settings_of_second_derivatives(name, settings):
     wanted, got = [outcome(t, name, "gradgradcheck", settings) for t in (torch, flambeau)]
@@ -82,7 +84,12 @@ def batched_tangents(t, name):
     functions = {"several": lambda x: (x.clone(), x + 1), "sum": lambda x: (x * x).sum(), "unused": lambda x, y: x.clone()}
     x = t.linspace(0.5, 1.5, 3, dtype=t.float64).requires_grad_()
     inputs = (x, x.detach().clone().requires_grad_()) if name == "unused" else (x,)
-    settings = {"check_batched_forward_grad": True, "check_forward_ad": True, "check_backward_ad": False, "check_undefined_grad": False}
+    settings = {
+        "check_batched_forward_grad": True,
+        "check_forward_ad": True,
+        "check_backward_ad": False,
+        "check_undefined_grad": False,
+    }
     return checked(t, "gradcheck", functions[name], inputs, check_batched_grad=False, **settings)
 
 
@@ -103,7 +110,10 @@ def test_sparse_inputs(form, fast):
 
         dense = t.linspace(1.0, 2.0, 4, dtype=t.float64).reshape(2, 2).requires_grad_()
         settings = {"fast_mode": fast, "check_batched_grad": False, "masked": True}
-        found = [checked(t, "gradcheck", t.sum, (made(),), **settings), checked(t, "gradcheck", lambda x: x.to_dense(), (made(),), **settings)]
+        found = [
+            checked(t, "gradcheck", t.sum, (made(),), **settings),
+            checked(t, "gradcheck", lambda x: x.to_dense(), (made(),), **settings),
+        ]
         if form == "to_sparse":
             found.append(checked(t, "gradcheck", lambda x, y: x * y.coalesce().to_dense(), (dense, made()), **settings))
         found.append(checked(t, "gradcheck", lambda x: x * 2, (made(),), **settings))
@@ -137,7 +147,9 @@ def test_outputs_without_gradients(name):
 
     def told(t):
         x = t.ones(1, dtype=t.float64).requires_grad_()
-        return checked(t, "gradcheck", functions[name](t), (x,)), checked(t, "gradcheck", functions[name](t), (x,), raise_exception=False)
+        return checked(t, "gradcheck", functions[name](t), (x,)), checked(
+            t, "gradcheck", functions[name](t), (x,), raise_exception=False
+        )
 
     assert told(flambeau) == told(torch)
 
@@ -147,7 +159,11 @@ def test_outputs_without_gradients(name):
 def test_which_part_of_complex_outputs_is_wrong(name):
     def told(t):
         def wrong(x):
-            y = {"complex to complex": lambda: x.clone(), "real to complex": lambda: t.complex(x, x), "complex to real": lambda: t.real(x)}[name]()
+            y = {
+                "complex to complex": lambda: x.clone(),
+                "real to complex": lambda: t.complex(x, x),
+                "complex to real": lambda: t.real(x),
+            }[name]()
             y.register_hook(lambda g: g + 1e-2)
             return y
 

@@ -214,7 +214,9 @@ def strides(t):
 
 
 @pytest.mark.parametrize("shape", STRIDED)
-@pytest.mark.parametrize("use", ["x.sum()", "(x * 2).sum()", "x.t().sum() if x.dim() == 2 else (x + x.mean()).sum()", "(x * x).sum()"])
+@pytest.mark.parametrize(
+    "use", ["x.sum()", "(x * 2).sum()", "x.t().sum() if x.dim() == 2 else (x + x.mean()).sum()", "(x * x).sum()"]
+)
 def test_gradients_lie_in_memory_as_their_leaves(shape, use):
     found = []
     for library in (flambeau, torch):

@@ -169,7 +169,9 @@ def test_what_its_tensors_are_for(name):
         assert got == wanted
 
 
-@pytest.mark.parametrize("name", [name for name in USED if name not in ("a loss", "backward", "retain_grad", "saved by a Function")])
+@pytest.mark.parametrize(
+    "name", [name for name in USED if name not in ("a loss", "backward", "retain_grad", "saved by a Function")]
+)
 def test_the_same_inside(name):
     for _ in range(3):
         wanted, got = [t.inference_mode()(outcome)(t, USED[name]) for t in (torch, flambeau)]
@@ -194,7 +196,14 @@ def test_calls_like_those_of_other_tensors(name):
     assert [outcome(flambeau, function) for _ in range(3)] == within == [outcome(torch, function)] * 3
 
 
-SWITCHES = ["no_grad()", "enable_grad()", "inference_mode()", "inference_mode(False)", "set_grad_enabled(True)", "set_grad_enabled(False)"]
+SWITCHES = [
+    "no_grad()",
+    "enable_grad()",
+    "inference_mode()",
+    "inference_mode(False)",
+    "set_grad_enabled(True)",
+    "set_grad_enabled(False)",
+]
 
 
 @pytest.mark.parametrize("outer", SWITCHES)

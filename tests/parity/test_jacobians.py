@@ -77,7 +77,9 @@ def given(t, name, requires_grad=False):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_matrices(function, name):
     setting = "strategy" if function == "jacobian" else "outer_jacobian_strategy"
-    cases = itertools.product((False, True), (False, True), (False, True), (False, True), ("reverse-mode", "forward-mode", "sideways"))
+    cases = itertools.product(
+        (False, True), (False, True), (False, True), (False, True), ("reverse-mode", "forward-mode", "sideways")
+    )
     for requires_grad, create_graph, strict, vectorize, strategy in cases:
         if strategy == "sideways" and (requires_grad or strict or create_graph) or requires_grad and strict:
             continue
@@ -86,7 +88,9 @@ def test_matrices(function, name):
             f, inputs = given(t, name, requires_grad)
             settings = {"create_graph": create_graph, "strict": strict, "vectorize": vectorize, setting: strategy}
             on_tape = not vectorize  # PyTorch's parts of one batch are on the tape together
-            outcomes.append(outcome(t, lambda t=t, f=f, i=inputs, s=settings: getattr(t.autograd.functional, function)(f, i, **s), on_tape))
+            outcomes.append(
+                outcome(t, lambda t=t, f=f, i=inputs, s=settings: getattr(t.autograd.functional, function)(f, i, **s), on_tape)
+            )
         if name == "no elements" and str(outcomes[0][0]) in ("RuntimeError", "IndexError"):
             continue  # PyTorch cannot stack no rows
         assert_same(*outcomes[::-1], (requires_grad, settings))
@@ -102,7 +106,9 @@ def test_products(function, name):
             like = inputs if function != "vjp" else f(*inputs if isinstance(inputs, tuple) else (inputs,))
             v = made(t, vector, like)
             settings = {"create_graph": create_graph, "strict": strict}
-            outcomes.append(outcome(t, lambda t=t, f=f, i=inputs, v=v, s=settings: getattr(t.autograd.functional, function)(f, i, v, **s)))
+            outcomes.append(
+                outcome(t, lambda t=t, f=f, i=inputs, v=v, s=settings: getattr(t.autograd.functional, function)(f, i, v, **s))
+            )
         assert_same(*outcomes[::-1], (vector, settings))
 
 
@@ -122,5 +128,7 @@ def made(t, vector, like):
 @pytest.mark.parametrize("function", ["vjp", "jvp", "vhp", "hvp", "jacobian", "hessian"])
 @pytest.mark.parametrize("inputs", [3, "x", [VECTOR], ()])
 def test_inputs_that_are_none(function, inputs):
-    outcomes = [outcome(t, lambda t=t: getattr(t.autograd.functional, function)(lambda x: x.sum(), inputs)) for t in (torch, flambeau)]
+    outcomes = [
+        outcome(t, lambda t=t: getattr(t.autograd.functional, function)(lambda x: x.sum(), inputs)) for t in (torch, flambeau)
+    ]
     assert outcomes[1][0] == outcomes[0][0]

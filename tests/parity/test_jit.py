@@ -77,7 +77,13 @@ class Images(nn.Module):
     def __init__(self):
         super().__init__()
         self.f = nn.Sequential(
-            nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+            nn.Conv2d(3, 4, 3, stride=2),
+            nn.BatchNorm2d(4),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4, 2),
         )
         self.g = nn.GRU(3, 3)
         self.up = nn.ConvTranspose2d(3, 2, 2, stride=2)
@@ -176,7 +182,11 @@ def test_code_of_a_file_is_never_run(line, tmp_path):
         for entry in old.infolist():
             data = old.read(entry)
             if entry.filename.endswith(".py"):
-                data = b"class ReLU(Module):\n  __parameters__ = []\n  __buffers__ = []\n  def forward(self, x):\n    " + line.encode() + b"\n"
+                data = (
+                    b"class ReLU(Module):\n  __parameters__ = []\n  __buffers__ = []\n  def forward(self, x):\n    "
+                    + line.encode()
+                    + b"\n"
+                )
             new.writestr(entry.filename, data)
     changed.seek(0)
     with pytest.raises(RuntimeError):

@@ -35,7 +35,10 @@ FUNCTIONS = {
     "logsumexp": lambda t, x: x.logsumexp(0),
     "std": lambda t, x: x.std(),
     "normalize": lambda t, x: t.nn.functional.normalize(x, dim=0),
-    **{name: lambda t, x, name=name: getattr(t.nn.functional, name)(x) for name in ("elu", "celu", "selu", "softplus", "hardswish", "mish", "silu", "gelu")},
+    **{
+        name: lambda t, x, name=name: getattr(t.nn.functional, name)(x)
+        for name in ("elu", "celu", "selu", "softplus", "hardswish", "mish", "silu", "gelu")
+    },
 }
 
 

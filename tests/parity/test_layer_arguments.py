@@ -13,7 +13,9 @@ import flambeau  # noqa: E402
 
 CALLS = {
     **{
-        f"scale {scale} {mode}": lambda t, scale=scale, mode=mode: t.nn.functional.interpolate(t.ones(1, 1, 16, 16), scale_factor=scale, mode=mode)
+        f"scale {scale} {mode}": lambda t, scale=scale, mode=mode: t.nn.functional.interpolate(
+            t.ones(1, 1, 16, 16), scale_factor=scale, mode=mode
+        )
         for scale in (-1e20, 1e20, -1.0, 0.0, 1e-3, float("nan"), float("inf"))
         for mode in ("bilinear", "nearest")
     },
@@ -22,14 +24,35 @@ CALLS = {
     "size of integer tensors": lambda t: t.nn.functional.interpolate(t.ones(1, 1, 4, 4), size=(t.tensor(2), t.tensor(2))),
     **{
         f"multi_margin {x} {y}": lambda t, x=x, y=y: t.nn.functional.multi_margin_loss(t.ones(x), t.zeros(y, dtype=t.int64))
-        for x, y in (((0,), (10,)), ((10, 0), (10,)), ((0, 0), (0,)), ((3, 2), (2,)), ((3,), (2,)), ((2, 3, 4), (2,)), ((0, 4), (0,)), ((), ()))
+        for x, y in (
+            ((0,), (10,)),
+            ((10, 0), (10,)),
+            ((0, 0), (0,)),
+            ((3, 2), (2,)),
+            ((3,), (2,)),
+            ((2, 3, 4), (2,)),
+            ((0, 4), (0,)),
+            ((), ()),
+        )
     },
     **{
-        f"multilabel_margin {x} {y}": lambda t, x=x, y=y: t.nn.functional.multilabel_margin_loss(t.ones(x), t.zeros(y, dtype=t.int64))
-        for x, y in (((0,), (10,)), ((10, 0), (10, 0)), ((3, 4), (3,)), ((3,), (4,)), ((2, 3, 4), (2, 3, 4)), ((0, 4), (0, 4)), ((), ()))
+        f"multilabel_margin {x} {y}": lambda t, x=x, y=y: t.nn.functional.multilabel_margin_loss(
+            t.ones(x), t.zeros(y, dtype=t.int64)
+        )
+        for x, y in (
+            ((0,), (10,)),
+            ((10, 0), (10, 0)),
+            ((3, 4), (3,)),
+            ((3,), (4,)),
+            ((2, 3, 4), (2, 3, 4)),
+            ((0, 4), (0, 4)),
+            ((), ()),
+        )
     },
     **{
-        f"more than memory holds: {name} {size}": lambda t, name=name, size=size: getattr(t.nn, name)(size)(t.ones([2] * (2 + int(name[-2]))))
+        f"more than memory holds: {name} {size}": lambda t, name=name, size=size: getattr(t.nn, name)(size)(
+            t.ones([2] * (2 + int(name[-2])))
+        )
         for name in ("AdaptiveMaxPool2d", "AdaptiveMaxPool3d")
         for size in (0x3FFFFFFFFFFFFFFF, 0)
     },
@@ -73,7 +96,9 @@ def written_pieces(t, name, *given):
     return a.grad.tolist()
 
 
-@pytest.mark.parametrize("given", [("unsafe_split", 1), ("unsafe_split_with_sizes", (1, 1, 1)), ("unsafe_chunk", 3)], ids=lambda g: g[0])
+@pytest.mark.parametrize(
+    "given", [("unsafe_split", 1), ("unsafe_split_with_sizes", (1, 1, 1)), ("unsafe_chunk", 3)], ids=lambda g: g[0]
+)
 def test_pieces_that_may_be_written_to(given):
     assert written_pieces(flambeau, *given) == written_pieces(torch, *given)
 

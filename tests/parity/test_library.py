@@ -31,7 +31,9 @@ def plain(call):
 
 def words(message: str) -> str:
     """A message without what only C++ knows: where it was registered, casts, lists of kernels."""
-    message = re.split(r"Cast error details|  Previous registration|Duplicate registration|If you are a Facebook|You may have", message)[0]
+    message = re.split(
+        r"Cast error details|  Previous registration|Duplicate registration|If you are a Facebook|You may have", message
+    )[0]
     message = re.sub(r"<module .*?>|__main__|[\w.]*test_library", "M", message)
     return message.strip()
 
@@ -67,7 +69,14 @@ def test_schemas(schema):
                 (a.name, str(a.type), a.kwarg_only, a.has_default_value(), str(a.default_value), a.N, a.alias_info is not None)
                 for a in found.arguments
             ]
-            return str(found), arguments, [(r.name, str(r.type)) for r in found.returns], found.name, found.overload_name, found.is_mutable
+            return (
+                str(found),
+                arguments,
+                [(r.name, str(r.type)) for r in found.returns],
+                found.name,
+                found.overload_name,
+                found.is_mutable,
+            )
 
     expected, found = both(program)
     assert found == expected
@@ -92,7 +101,16 @@ CALLS = {
     "unknown": lambda t, f: f(t.ones(2), nothing=1),
     "no tensor": lambda t, f: f(3),
     "no number": lambda t, f: f(t.ones(2), "x"),
-    "names": lambda t, f: [str(f), repr(f), str(f.default), repr(f.default), f.default.name(), f.__name__, f.default.__name__, f.overloads()],
+    "names": lambda t, f: [
+        str(f),
+        repr(f),
+        str(f.default),
+        repr(f.default),
+        f.default.name(),
+        f.__name__,
+        f.default.__name__,
+        f.overloads(),
+    ],
     "no overload": lambda t, f: f.other,
     "no operator": lambda t, f: t.ops.parity_ops.nothing,
     "gradient": lambda t, f: f(t.ones(2, requires_grad=True)),
@@ -144,7 +162,18 @@ def test_custom_op_and_its_gradient():
         (h,) = t.autograd.grad(g.sum(), x)
         op.register_fake(lambda x, k=1.0, *, flag=False: t.empty_like(x))
         fake = op(t.ones(3, device="meta"))
-        return before, y, type(y.grad_fn).__name__, g, h, repr(op), str(op._opoverload._schema), fake.shape, str(fake.device), op._qualname
+        return (
+            before,
+            y,
+            type(y.grad_fn).__name__,
+            g,
+            h,
+            repr(op),
+            str(op._opoverload._schema),
+            fake.shape,
+            str(fake.device),
+            op._qualname,
+        )
 
     expected, found = both(program)
     assert found == expected

@@ -24,7 +24,9 @@ UNARY = """
 BINARY = """
     add sub mul div pow atan2 hypot copysign maximum minimum fmax fmin logaddexp logaddexp2 xlogy special.xlog1py fmod remainder
 """.split()
-REDUCTIONS = "sum mean nansum nanmean amax amin logsumexp std var norm max min median nanmedian cumsum cummax softmax log_softmax".split()
+REDUCTIONS = (
+    "sum mean nansum nanmean amax amin logsumexp std var norm max min median nanmedian cumsum cummax softmax log_softmax".split()
+)
 OF_NUMBERS = {
     "clamp": lambda l, x: x.clamp(-1.0, 1.0), "clamp_min": lambda l, x: x.clamp(min=0.0), "clamp_max": lambda l, x: x.clamp(max=0.0),
     "gelu_tanh": lambda l, x: l.nn.functional.gelu(x, approximate="tanh"), "logit_eps": lambda l, x: l.logit(x, 0.1),
@@ -90,7 +92,20 @@ def test_binary(name):
 
 @pytest.mark.parametrize("name", REDUCTIONS)
 def test_reductions(name):
-    along = name in ("logsumexp", "cumsum", "cumprod", "cummax", "softmax", "log_softmax", "std", "var", "amax", "amin", "nansum", "nanmean")
+    along = name in (
+        "logsumexp",
+        "cumsum",
+        "cumprod",
+        "cummax",
+        "softmax",
+        "log_softmax",
+        "std",
+        "var",
+        "amax",
+        "amin",
+        "nansum",
+        "nanmean",
+    )
     for values in (
         [0.0, -0.0], [0.0, 0.0, 2.0], [np.inf, 1.0], [-np.inf, 1.0], [np.nan, 1.0], [np.inf, np.inf], [-np.inf, -np.inf],
         [np.inf, -np.inf], [np.nan, np.nan], [1.0], [0.0], [np.inf], [np.nan, np.inf, 1.0], [1e300, 1e300], [1e-310, 0.0], [2.0, 2.0, 1.0],

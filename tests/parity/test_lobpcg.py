@@ -83,12 +83,25 @@ def test_random_starts_and_trackers():
     for lib in (flambeau, torch):
         seen = []
         lib.manual_seed(0)
-        values, _ = lib.lobpcg(lib.tensor(A), k=2, tol=1e-8, tracker=lambda worker, seen=seen: seen.append((worker.ivars["istep"], tuple(worker.X.shape))))
+        values, _ = lib.lobpcg(
+            lib.tensor(A),
+            k=2,
+            tol=1e-8,
+            tracker=lambda worker, seen=seen: seen.append((worker.ivars["istep"], tuple(worker.X.shape))),
+        )
         np.testing.assert_allclose(values.numpy(), [10, 9], rtol=1e-6)
         assert seen[-1][0] >= 1 and seen[-1][1] == (10, 2)
 
 
-@pytest.mark.parametrize("arguments", [{"A": np.eye(5), "k": 2}, {"A": np.ones((3, 4))}, {"A": np.eye(9), "B": np.eye(8)}, {"A": np.eye(9), "k": 2, "X": np.ones((8, 2))}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"A": np.eye(5), "k": 2},
+        {"A": np.ones((3, 4))},
+        {"A": np.eye(9), "B": np.eye(8)},
+        {"A": np.eye(9), "k": 2, "X": np.ones((8, 2))},
+    ],
+)
 def test_errors(arguments):
     kinds = []
     for lib in (flambeau, torch):

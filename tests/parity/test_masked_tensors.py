@@ -96,7 +96,9 @@ def test_refused(call):
 
 
 @pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
-@pytest.mark.parametrize("selected", [[[0, 0, 1], [0, 0, 1]], [[1, 0, 1], [1, 1, 1]], [[0, 0, 1], [1, 0, 1]], [[1, 1, 0], [0, 0, 1]]])
+@pytest.mark.parametrize(
+    "selected", [[[0, 0, 1], [0, 0, 1]], [[1, 0, 1], [1, 1, 1]], [[0, 0, 1], [1, 0, 1]], [[1, 1, 0], [0, 0, 1]]]
+)
 def test_sparse_data_where_the_mask_has_other_places(layout, selected):
     def made(t):
         data = getattr(t.tensor([[0.0, 0.0, 3.0], [4.0, 0.0, 5.0]]), layout)()

@@ -191,7 +191,10 @@ def in_torch(name: str) -> bool:
 
 OPS = sorted({id(op): op for op in registry.values()}.values(), key=lambda op: op.name)
 TESTED = [op for op in OPS if (op.samples or op.name in MORE) and op.name not in DIFFERENT and in_torch(op.name)]
-LAYOUTS = [("contiguous", "all"), *[(k, w) for k in ("channels_last", "swapped", "reversed", "rotated", "sliced", "expanded") for w in ("all", "first")]]
+LAYOUTS = [
+    ("contiguous", "all"),
+    *[(k, w) for k in ("channels_last", "swapped", "reversed", "rotated", "sliced", "expanded") for w in ("all", "first")],
+]
 
 
 @pytest.mark.parametrize("op", TESTED, ids=lambda op: op.name)
@@ -214,7 +217,9 @@ def test_strides(op):
     assert compared
 
 
-EINSUMS = "ij,jk->ki aib,aj->jib aib,aj->bij aij,axy->xyij aij,axy->xiyj aij,ax->ixj abj,ak->kbj abij,ak->bikj abij,abij->jiab ai,aj->ija"
+EINSUMS = (
+    "ij,jk->ki aib,aj->jib aib,aj->bij aij,axy->xyij aij,axy->xiyj aij,ax->ixj abj,ak->kbj abij,ak->bikj abij,abij->jiab ai,aj->ija"
+)
 
 
 @pytest.mark.parametrize("equation", EINSUMS.split())
@@ -273,4 +278,6 @@ def test_gradients_of_a_model(name):
 
 @pytest.mark.parametrize("leaf", ["torch.ones(3, 4).t()", "torch.ones(3, 8)[:, ::2]", "torch.ones(2, 3, 4).permute(1, 2, 0)[:2]"])
 def test_gradient_of_a_leaf(leaf, agree):
-    agree(f"x = {leaf}.requires_grad_(); found = []\nfor i in range(3): (x * x).sum().backward(); found.append(x.grad.stride())\nfound")
+    agree(
+        f"x = {leaf}.requires_grad_(); found = []\nfor i in range(3): (x * x).sum().backward(); found.append(x.grad.stride())\nfound"
+    )

@@ -208,7 +208,9 @@ def test_gradients():
         optimizer = lib.optim.Adam(net.parameters())
         shown = []
         for _ in range(3):
-            loss = lib.nn.functional.cross_entropy(net(lib.empty(5, 4, device="meta")), lib.empty(5, dtype=lib.int64, device="meta"))
+            loss = lib.nn.functional.cross_entropy(
+                net(lib.empty(5, 4, device="meta")), lib.empty(5, dtype=lib.int64, device="meta")
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -233,7 +235,11 @@ def test_ensembles():
         x = lib.randn(5, 3)
         out = lib.vmap(lambda p, b, x: lib.func.functional_call(base, (p, b), (x,)), in_dims=(0, 0, None))(params, buffers, x)
         want = lib.stack([m(x) for m in models])
-        return tuple(out.shape), bool(lib.allclose(out, want)), str(lib.vmap(lambda x: (x * 2).sum())(lib.ones(2, 3, device="meta")))
+        return (
+            tuple(out.shape),
+            bool(lib.allclose(out, want)),
+            str(lib.vmap(lambda x: (x * 2).sum())(lib.ones(2, 3, device="meta"))),
+        )
 
     same(program)
 
@@ -249,14 +255,44 @@ def test_fake_tensors():
         mode = fake.FakeTensorMode()
         real = lib.ones(4, 3, 8, 8, requires_grad=True)
         x = mode.from_tensor(real)
-        shown = [mode.from_tensor(real) is x, fake.is_fake(x), fake.is_fake(real), isinstance(x, fake.FakeTensor), x.is_meta, x.is_leaf, str(x.device)]
+        shown = [
+            mode.from_tensor(real) is x,
+            fake.is_fake(x),
+            fake.is_fake(real),
+            isinstance(x, fake.FakeTensor),
+            x.is_meta,
+            x.is_leaf,
+            str(x.device),
+        ]
         with mode:
-            net = lib.nn.Sequential(lib.nn.Conv2d(3, 5, 3), lib.nn.BatchNorm2d(5), lib.nn.ReLU(), lib.nn.Flatten(), lib.nn.Linear(180, 2))
+            net = lib.nn.Sequential(
+                lib.nn.Conv2d(3, 5, 3), lib.nn.BatchNorm2d(5), lib.nn.ReLU(), lib.nn.Flatten(), lib.nn.Linear(180, 2)
+            )
             y = net(x)
             y.sum().backward()
-            made = [lib.ones(2), lib.arange(3), lib.tensor([1.0]), lib.zeros_like(x), lib.randn(2, 2), lib.empty(10**6, 10**6), x.new_zeros(2)]
-        made += [y.detach(), x.grad, net[0].weight.grad, x.detach()[0], x.detach().view(-1), x.detach().double(), x.detach().clone().add_(1)]
-        shown += [str(t) for t in made] + [all(fake.is_fake(t) for t in made), isinstance(net[0].weight, lib.nn.Parameter), fake.is_fake(net[0].weight)]
+            made = [
+                lib.ones(2),
+                lib.arange(3),
+                lib.tensor([1.0]),
+                lib.zeros_like(x),
+                lib.randn(2, 2),
+                lib.empty(10**6, 10**6),
+                x.new_zeros(2),
+            ]
+        made += [
+            y.detach(),
+            x.grad,
+            net[0].weight.grad,
+            x.detach()[0],
+            x.detach().view(-1),
+            x.detach().double(),
+            x.detach().clone().add_(1),
+        ]
+        shown += [str(t) for t in made] + [
+            all(fake.is_fake(t) for t in made),
+            isinstance(net[0].weight, lib.nn.Parameter),
+            fake.is_fake(net[0].weight),
+        ]
         refused = []
         for call in (lambda: y.sum().item(), lambda: y.nonzero(), lambda: bool(y.sum())):
             try:

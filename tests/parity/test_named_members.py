@@ -27,7 +27,9 @@ CALLS = {
     "delete several": lambda t, a: a.del_tensors(["0.bias", "1.weight"]),
     "several": lambda t, a: sorted(a.swap_tensors_dict({"0.bias": t.ones(2), "1.bias": t.ones(2)})[0]),
     "several, one missing": lambda t, a: a.swap_tensors_dict({"0.bias": t.ones(2), "1.other": t.ones(2)}),
-    "several, one allowed to miss": lambda t, a: a.swap_tensors_dict({"0.bias": t.ones(2), "1.other": t.ones(2)}, allow_missing=True)[1],
+    "several, one allowed to miss": lambda t, a: a.swap_tensors_dict(
+        {"0.bias": t.ones(2), "1.other": t.ones(2)}, allow_missing=True
+    )[1],
     "replace a module": lambda t, a: type(a.swap_submodule("1", t.nn.ReLU())).__name__,
     "keys": lambda t, a: [sorted(names) for names in a.check_keys(["0.weight", "0.bias", "2.weight"])],
 }
@@ -71,7 +73,9 @@ def test_replaced_steps_of_vmap(t, module, monkeypatch):
 
     monkeypatch.setattr(module, "_process_batched_inputs", process)
     monkeypatch.setattr(module, "_create_batched_inputs", create)
-    monkeypatch.setattr(module, "_unwrap_batched", lambda out, dims, level, size, func: Box(unwrapped(out.content, dims, level, size, func)))
+    monkeypatch.setattr(
+        module, "_unwrap_batched", lambda out, dims, level, size, func: Box(unwrapped(out.content, dims, level, size, func))
+    )
     result = t.vmap(lambda a, b: Box(a.content @ b.content))(Box(t.ones(3, 2)), Box(t.ones(3, 2)))
     assert result.content.tolist() == [2.0, 2.0, 2.0] and seen == [1]
 

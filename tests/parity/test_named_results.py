@@ -15,7 +15,9 @@ from flambeau.ops.samples import Make
 
 torch = pytest.importorskip("torch")
 
-NAMED = sorted({id(op): op for op in registry.values() if op.outputs and op.outputs != ("*",) and op.samples}.values(), key=lambda op: op.name)
+NAMED = sorted(
+    {id(op): op for op in registry.values() if op.outputs and op.outputs != ("*",) and op.samples}.values(), key=lambda op: op.name
+)
 
 
 @pytest.mark.parametrize("op", NAMED, ids=lambda op: op.name)
@@ -24,7 +26,12 @@ def test_every_op_with_several_results(op):
         result = op.function(*sample.args, **sample.kwargs)
         if not isinstance(result, ReturnType):
             continue
-        copies = [copy.copy(result), copy.deepcopy(result), pickle.loads(pickle.dumps(result)), tree_map(lambda t: t.clone(), result)]
+        copies = [
+            copy.copy(result),
+            copy.deepcopy(result),
+            pickle.loads(pickle.dumps(result)),
+            tree_map(lambda t: t.clone(), result),
+        ]
         for other in copies:
             assert type(other) is type(result)
             for name, a, b in zip(result.__match_args__, result, other, strict=True):

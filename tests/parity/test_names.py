@@ -52,7 +52,10 @@ def _modules() -> list[str]:
 
 
 def _ours(code: str, *given) -> dict:
-    program = "import flambeau.compat; flambeau.compat.install()\nimport sys, json, importlib\ngiven = json.loads(sys.stdin.read())\n" + code
+    program = (
+        "import flambeau.compat; flambeau.compat.install()\nimport sys, json, importlib\ngiven = json.loads(sys.stdin.read())\n"
+        + code
+    )
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     ran = subprocess.run([sys.executable, "-c", program], input=json.dumps(given), capture_output=True, text=True, env=environment)
     assert ran.returncode == 0, ran.stderr
@@ -127,7 +130,12 @@ def test_classes_are_defined_where_pytorch_defines_them():
         module = importlib.import_module(name)
         for key in dir(module):
             value = vars(module).get(key)
-            if isinstance(value, type) and not key.startswith("_") and str(value.__module__).startswith("torch") and not isinstance(value, types.ModuleType):
+            if (
+                isinstance(value, type)
+                and not key.startswith("_")
+                and str(value.__module__).startswith("torch")
+                and not isinstance(value, types.ModuleType)
+            ):
                 if f"{name}.{key}" not in OTHERWISE and not _is_left_out(value.__module__):
                     theirs[f"{name}:{key}"] = [value.__module__, value.__qualname__, True]
     ours = _ours(DEFINED, list(theirs))

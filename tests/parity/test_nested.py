@@ -114,7 +114,19 @@ def test_printed():
 
 def test_older_layout():
     """Which prints its parts, and may meet others with the same lengths."""
-    for program in ("x", "x + x", "x.sin()", "x * y", "x.to_padded_tensor(-1.0)", "torch.cat([x, y], -1)", "torch.nn.functional.linear(x, w)", "x[1]", "x.unbind()[0]", "x.is_nested", "x.layout"):
+    for program in (
+        "x",
+        "x + x",
+        "x.sin()",
+        "x * y",
+        "x.to_padded_tensor(-1.0)",
+        "torch.cat([x, y], -1)",
+        "torch.nn.functional.linear(x, w)",
+        "x[1]",
+        "x.unbind()[0]",
+        "x.is_nested",
+        "x.layout",
+    ):
         found = []
         for t in LIBRARIES:
             a, b = t.arange(6.0).view(2, 3), t.arange(12.0).view(4, 3)

@@ -133,7 +133,9 @@ def test_what_is_halfway_between_numbers_of_half_precision(name, kind):
     low = np.arange(1, 500).astype(np.float16).astype(np.float64) * (1 if kind != "int64" else 64)
     high = np.nextafter(low.astype(np.float16), np.float16(np.inf)).astype(np.float64)
     middle = (low + high) / 2
-    values = np.concatenate([low, middle, middle * (1 + 1e-12), middle * (1 - 1e-12), middle * (1 + 1e-7), -middle * (1 + 1e-9)]).astype(kind)
+    values = np.concatenate(
+        [low, middle, middle * (1 + 1e-12), middle * (1 - 1e-12), middle * (1 + 1e-7), -middle * (1 + 1e-9)]
+    ).astype(kind)
     wanted = torch.from_numpy(values).to(getattr(torch, name)).float().numpy()
     dtype = getattr(flambeau, name)
     x = flambeau.from_numpy(values.copy())

@@ -13,9 +13,18 @@ import flambeau  # noqa: E402
 FORMS = {
     **{f"{name}({n})": (name, numbers, 1) for name in ("add", "sub") for n, numbers in enumerate([(2,)])},
     **{name: (name, (2,), 2) for name in ("addcmul", "addcdiv")},
-    **{f"{name}{numbers}": (name, numbers, 2) for name in ("addmm", "addmv", "addr", "addbmm", "baddbmm") for numbers in ((2,), (2, 3))},
+    **{
+        f"{name}{numbers}": (name, numbers, 2)
+        for name in ("addmm", "addmv", "addr", "addbmm", "baddbmm")
+        for numbers in ((2,), (2, 3))
+    },
 }
-SHAPES = {"addmv": ((2,), (2, 2), (2,)), "addr": ((2, 2), (2,), (2,)), "addbmm": ((2, 2), (1, 2, 2), (1, 2, 2)), "baddbmm": ((1, 2, 2),) * 3}
+SHAPES = {
+    "addmv": ((2,), (2, 2), (2,)),
+    "addr": ((2, 2), (2,), (2,)),
+    "addbmm": ((2, 2), (1, 2, 2), (1, 2, 2)),
+    "baddbmm": ((1, 2, 2),) * 3,
+}
 
 
 def outcomes(lib, name, numbers, others):

@@ -61,9 +61,7 @@ class Run:
         self.lib, self.name = lib, name
         rng = np.random.default_rng(0)
         shapes = [(4, 3), (3, 7)] if name == "Muon" else SHAPES
-        self.params = [
-            lib.nn.Parameter(lib.from_numpy(np.array(rng.standard_normal(shape)).astype(dtype))) for shape in shapes
-        ]
+        self.params = [lib.nn.Parameter(lib.from_numpy(np.array(rng.standard_normal(shape)).astype(dtype))) for shape in shapes]
         if start is not None:
             with lib.no_grad():
                 for p, value in zip(self.params, start, strict=True):

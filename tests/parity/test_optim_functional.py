@@ -42,7 +42,9 @@ def _list(lib, name: str):
 def steps(lib, name: str, settings: dict):
     step = function(lib, name)
     names = [n for n, p in inspect.signature(step).parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
-    options = {n: OPTIONS[n] for n, p in inspect.signature(step).parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+    options = {
+        n: OPTIONS[n] for n, p in inspect.signature(step).parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+    }
     lists = [_list(lib, n) for n in names[2:]]
     if name == "sgd":
         lists = [[None for _ in SHAPES]]
@@ -61,12 +63,18 @@ def close(x, y) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_signatures(name):
-    ours, theirs = ([(p.name, p.kind, p.default) for p in inspect.signature(function(lib, name)).parameters.values()] for lib in (flambeau, torch))
+    ours, theirs = (
+        [(p.name, p.kind, p.default) for p in inspect.signature(function(lib, name)).parameters.values()]
+        for lib in (flambeau, torch)
+    )
     assert ours == theirs
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("change", [{}, {"maximize": False, "amsgrad": False, "centered": False, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False}])
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"maximize": False, "amsgrad": False, "centered": False, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False}],
+)
 def test_steps(name, change):
     settings = {n: v for n, v in change.items() if n in inspect.signature(function(torch, name)).parameters}
     assert close(steps(flambeau, name, settings), steps(torch, name, settings))
@@ -75,7 +83,22 @@ def test_steps(name, change):
 def scaled(lib, **settings):
     step, state = function(lib, "adam"), [lib.zeros(3), lib.zeros(3)]
     p, g, count = lib.ones(3), lib.full((3,), 2.0), lib.tensor(0.0)
-    step([p], [g], [state[0]], [state[1]], [], [count], amsgrad=False, beta1=0.9, beta2=0.99, lr=0.1, weight_decay=0.0, eps=1e-8, maximize=False, **settings)
+    step(
+        [p],
+        [g],
+        [state[0]],
+        [state[1]],
+        [],
+        [count],
+        amsgrad=False,
+        beta1=0.9,
+        beta2=0.99,
+        lr=0.1,
+        weight_decay=0.0,
+        eps=1e-8,
+        maximize=False,
+        **settings,
+    )
     return [x.tolist() for x in (p, g, *state, count)]
 
 

@@ -116,7 +116,14 @@ def test_order_and_refusals():
         C = make(A, "C", False)
         D = make(object, "D")
         a, b, c, d, plain = lib.ones(2).as_subclass(A), lib.ones(2).as_subclass(B), lib.ones(2).as_subclass(C), D(), lib.ones(2)
-        results = [lib.add(a, b), lib.add(a, c) if 0 else None, lib.cat([plain, a, c, b]), lib.mul(plain, d), plain + d, lib.stack([d, b])]
+        results = [
+            lib.add(a, b),
+            lib.add(a, c) if 0 else None,
+            lib.cat([plain, a, c, b]),
+            lib.mul(plain, d),
+            plain + d,
+            lib.stack([d, b]),
+        ]
         errors = []
         for call in (lambda: lib.add(a, c), lambda: lib.add(a, 1), lambda: lib.nn.functional.relu(a)):
             try:
@@ -192,7 +199,18 @@ def test_handlers_know_what_they_are_asked_for():
 
     def program(lib):
         T = lib.Tensor
-        for f in (lib.add, T.add, T.shape.__get__, T.size, T.requires_grad_, T.__getitem__, lib.nn.functional.relu, T.add_, T.__rsub__, T.data.__set__):
+        for f in (
+            lib.add,
+            T.add,
+            T.shape.__get__,
+            T.size,
+            T.requires_grad_,
+            T.__getitem__,
+            lib.nn.functional.relu,
+            T.add_,
+            T.__rsub__,
+            T.data.__set__,
+        ):
             handled[lib].setdefault(f, len(handled[lib]))
         found = []
 
@@ -204,7 +222,17 @@ def test_handlers_know_what_they_are_asked_for():
         x = lib.ones(2, 2)
         for _ in range(2):
             with Mode():
-                lib.add(x, 1), x.add(1), x.shape, x.size(), x.requires_grad_(False), x[0], lib.nn.functional.relu(x), x.add_(1), 1 - x
+                (
+                    lib.add(x, 1),
+                    x.add(1),
+                    x.shape,
+                    x.size(),
+                    x.requires_grad_(False),
+                    x[0],
+                    lib.nn.functional.relu(x),
+                    x.add_(1),
+                    1 - x,
+                )
                 x.data = x
         return found, len(handled[lib]), T.size is T.size, lib.overrides.is_tensor_method_or_property(T.size)
 
@@ -229,7 +257,17 @@ def test_own_functions():
 
         wrapped = overrides.wrap_torch_function(lambda a, b: (a, b))(lambda a, b: "ran")
         d, x = Duck(), lib.ones(1)
-        results = [mine(x, x), mine(x, d), wrapped(x, x), wrapped(d, x), lib.add(d, x), lib.nn.functional.relu(d), lib.cat([x, d]), x + d, x.mul(d)]
+        results = [
+            mine(x, x),
+            mine(x, d),
+            wrapped(x, x),
+            wrapped(d, x),
+            lib.add(d, x),
+            lib.nn.functional.relu(d),
+            lib.cat([x, d]),
+            x + d,
+            x.mul(d),
+        ]
         asked = [
             overrides.has_torch_function((x, lib.nn.Parameter(x))), overrides.has_torch_function_unary(d), overrides.has_torch_function_variadic(x, d),
             overrides.is_tensor_like(x), overrides.is_tensor_like(d), overrides.is_tensor_like(3), overrides.is_tensor_like(Duck),
@@ -244,13 +282,23 @@ def test_own_functions():
 
 def test_lists():
     """What is in PyTorch's lists and here is in the lists here, under the same names."""
-    theirs = {name for fs in torch.overrides.get_overridable_functions().values() for f in fs if (name := torch.overrides.resolve_name(f))}
-    ours = {name for fs in flambeau.overrides.get_overridable_functions().values() for f in fs if (name := flambeau.overrides.resolve_name(f))}
+    theirs = {
+        name for fs in torch.overrides.get_overridable_functions().values() for f in fs if (name := torch.overrides.resolve_name(f))
+    }
+    ours = {
+        name
+        for fs in flambeau.overrides.get_overridable_functions().values()
+        for f in fs
+        if (name := flambeau.overrides.resolve_name(f))
+    }
     assert len(ours & theirs) > 0.8 * len(ours)
     testing = flambeau.overrides.get_testing_overrides()
     assert testing[flambeau.add](1, 2) == -1 and testing[flambeau.Tensor.shape.__get__]() == -1
     assert list(inspect.signature(testing[flambeau.nn.functional.relu]).parameters) == ["input", "inplace"]
-    assert flambeau.tensor in flambeau.overrides.get_ignored_functions() and flambeau.add not in flambeau.overrides.get_ignored_functions()
+    assert (
+        flambeau.tensor in flambeau.overrides.get_ignored_functions()
+        and flambeau.add not in flambeau.overrides.get_ignored_functions()
+    )
     assert flambeau.Tensor.grad.__get__ in flambeau.overrides.get_default_nowrap_functions()
 
 
@@ -261,8 +309,25 @@ def test_default_devices():
         with lib.device("meta"):
             net = lib.nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
             shown += [str(p.device) for p in net.parameters()][:3]
-            made = [lib.ones(2), lib.tensor([1.0]), lib.as_tensor([1.0]), lib.arange(3), lib.randn(2), lib.eye(2), lib.full((2,), 1.0), lib.linspace(0, 1, 3)]
-            made += [lib.zeros(2, device="cpu"), lib.zeros_like(x), x.new_zeros(2), lib.empty_like(x), x + 1, lib.hann_window(3), lib.normal(0.0, 1.0, (2,))]
+            made = [
+                lib.ones(2),
+                lib.tensor([1.0]),
+                lib.as_tensor([1.0]),
+                lib.arange(3),
+                lib.randn(2),
+                lib.eye(2),
+                lib.full((2,), 1.0),
+                lib.linspace(0, 1, 3),
+            ]
+            made += [
+                lib.zeros(2, device="cpu"),
+                lib.zeros_like(x),
+                x.new_zeros(2),
+                lib.empty_like(x),
+                x + 1,
+                lib.hann_window(3),
+                lib.normal(0.0, 1.0, (2,)),
+            ]
             shown += [str(t.device) for t in made] + [str(lib.get_default_device())]
             with lib.device("cpu"):
                 shown += [str(lib.ones(2).device), str(lib.get_default_device())]
@@ -292,7 +357,13 @@ def test_attributes():
         t.__dict__.update({"last": 4})
         other = lib.nn.Parameter(lib.zeros(3))
         other.__dict__.update(t.__dict__)
-        shown += [dict(t.__dict__), dict(other.__dict__), other.tolist(), dict(vars(copy.deepcopy(t))), dict(vars(pickle.loads(pickle.dumps(t))))]
+        shown += [
+            dict(t.__dict__),
+            dict(other.__dict__),
+            other.tolist(),
+            dict(vars(copy.deepcopy(t))),
+            dict(vars(pickle.loads(pickle.dumps(t)))),
+        ]
         t.__dict__ = {"only": 1}
         return [*shown, dict(vars(t)), t.tolist(), isinstance(t, lib._C.TensorBase), [c.__name__ for c in lib.Tensor.__mro__]]
 

@@ -32,7 +32,9 @@ def test_gradients_of_what_is_overwritten(name, used_before):
             WRITES[name](t, y, b * 3)
             (y.sum() if used is None else (y * used).sum()).backward()
         grads = [None if x.grad is None else x.grad.tolist() for x in (a, b)]
-        outcomes.append((grads, type(y.grad_fn).__name__, [fn is None for fn, _ in y.grad_fn.next_functions][: 1 + (b.grad is not None)]))
+        outcomes.append(
+            (grads, type(y.grad_fn).__name__, [fn is None for fn, _ in y.grad_fn.next_functions][: 1 + (b.grad is not None)])
+        )
     assert outcomes[1][1:] == outcomes[0][1:]
     for wanted, got in zip(outcomes[0][0], outcomes[1][0], strict=True):
         assert got == (None if wanted is None else pytest.approx(wanted, rel=1e-5))
@@ -73,9 +75,7 @@ def test_resized_conjugates(part, sizes):
 def test_ldexp_by_large_exponents(dtype, exponent):
     values = [0.0, -0.0, 1.0, -3.0, 1e-3, 1e4, float("inf"), float("nan")]
     for e in ([exponent] * len(values), exponent):
-        wanted, got = [
-            t.ldexp(t.tensor(values, dtype=getattr(t, dtype)), t.tensor(e)).double().tolist() for t in (torch, flambeau)
-        ]
+        wanted, got = [t.ldexp(t.tensor(values, dtype=getattr(t, dtype)), t.tensor(e)).double().tolist() for t in (torch, flambeau)]
         assert [repr(x) for x in got] == [repr(x) for x in wanted]
 
 

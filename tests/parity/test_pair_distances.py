@@ -53,7 +53,11 @@ def test_kernels_have_the_bits_of_numpy(power, dtype, count, monkeypatch):
         for shape in SHAPES:
             for special in (False, True):
                 array = rows(shape, dtype, special)
-                for x in (flambeau.tensor(array), flambeau.tensor(array.T.copy()).T, flambeau.tensor(array).expand(*shape)[..., :1]):
+                for x in (
+                    flambeau.tensor(array),
+                    flambeau.tensor(array.T.copy()).T,
+                    flambeau.tensor(array).expand(*shape)[..., :1],
+                ):
                     expected = flambeau.pdist(x, power).numpy()  # alone, and as it is first met
                     for _ in range(4):
                         made = flambeau.pdist(x * 1, power) * 1
@@ -68,4 +72,6 @@ def test_distances_of_samples():
     expected = torch.stack([torch.pdist(x) for x in torch.tensor(array)]).numpy()
     np.testing.assert_allclose(flambeau.vmap(flambeau.pdist)(flambeau.tensor(array)).numpy(), expected, rtol=1e-12)
     (hessian,) = [flambeau.func.hessian(lambda x: flambeau.pdist(x).sum())(flambeau.tensor(array[0]))]
-    assert flambeau.autograd.gradgradcheck(flambeau.pdist, flambeau.tensor(array[0], requires_grad=True)) and hessian.isfinite().all()
+    assert (
+        flambeau.autograd.gradgradcheck(flambeau.pdist, flambeau.tensor(array[0], requires_grad=True)) and hessian.isfinite().all()
+    )

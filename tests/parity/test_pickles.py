@@ -95,4 +95,8 @@ def test_pickles_name_torch(tmp_path):
     run("flambeau", tmp_path, "write")
     for file in tmp_path.iterdir():
         if file.name.endswith(" 2"):
-            assert not [argument for op, argument, _ in pickletools.genops(file.read_bytes()) if op.name == "GLOBAL" and argument.startswith("flambeau")]
+            assert not [
+                argument
+                for op, argument, _ in pickletools.genops(file.read_bytes())
+                if op.name == "GLOBAL" and argument.startswith("flambeau")
+            ]

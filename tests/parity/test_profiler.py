@@ -52,7 +52,17 @@ def test_tables(name):
 
 
 def test_rows_of_a_program(tmp_path):
-    wanted = ("forward", "aten::linear", "aten::addmm", "aten::relu", "aten::mm", "aten::conv2d", "aten::max_pool2d", "aten::cat", "aten::softmax")
+    wanted = (
+        "forward",
+        "aten::linear",
+        "aten::addmm",
+        "aten::relu",
+        "aten::mm",
+        "aten::conv2d",
+        "aten::max_pool2d",
+        "aten::cat",
+        "aten::softmax",
+    )
     found = []
     for library in (flambeau, torch):
         nn = library.nn
@@ -64,7 +74,9 @@ def test_rows_of_a_program(tmp_path):
                 library.cat([y, y]).softmax(0).sum().backward()
                 y.sum().item()
         of_any_shape = ("aten::cat", "aten::mm")  # a product may be of the transposed factors
-        rows = {(r.key, str(r.input_shapes[:1])): r.count for r in p.key_averages(True) if r.key in wanted and r.key not in of_any_shape}
+        rows = {
+            (r.key, str(r.input_shapes[:1])): r.count for r in p.key_averages(True) if r.key in wanted and r.key not in of_any_shape
+        }
         found.append((rows, {r.key: r.count for r in p.key_averages() if r.key in of_any_shape}))
         p.export_chrome_trace(str(tmp_path / "trace.json"))
         traced = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
@@ -77,6 +89,8 @@ def test_stretches_by_their_operators():
         with t.profiler.profile() as p:
             handle = t.ops.profiler._record_function_enter("part")
             t.ops.profiler._record_function_exit(handle)
-        return [event.name for event in p.events() if "::" not in event.name], str(t.ops.profiler._record_function_enter.default._schema)
+        return [event.name for event in p.events() if "::" not in event.name], str(
+            t.ops.profiler._record_function_enter.default._schema
+        )
 
     assert names(flambeau) == names(torch)

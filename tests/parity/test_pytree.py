@@ -37,7 +37,9 @@ def both(run):
 def test_leaves_structures_and_text(nest):
     assert both(lambda t: t.tree_unflatten([x for x in t.tree_leaves(nest)], t.tree_structure(nest))) == nest
     both(lambda t: (t.tree_leaves(nest), list(t.tree_iter(nest)), repr(t.tree_structure(nest)), t.tree_is_leaf(nest)))
-    both(lambda t: [getattr(t.tree_structure(nest), name) for name in ("num_leaves", "num_nodes", "num_children", "type", "context")])
+    both(
+        lambda t: [getattr(t.tree_structure(nest), name) for name in ("num_leaves", "num_nodes", "num_children", "type", "context")]
+    )
     both(lambda t: t.treespec_dumps(t.tree_structure(nest)))
     for t in (ours, theirs):
         assert t.treespec_loads(t.treespec_dumps(t.tree_structure(nest))) == t.tree_structure(nest)
@@ -50,7 +52,14 @@ def test_maps(nest):
     both(lambda t: t.tree_map_only(int, lambda x: x + 1, nest))
     both(lambda t: t.tree_map_only(lambda x: x is None, lambda x: 7, nest))
     both(lambda t: t.tree_map(str, nest, is_leaf=lambda x: isinstance(x, (list, Point))))
-    both(lambda t: (t.tree_all(bool, nest), t.tree_any(bool, nest), t.tree_all_only(int, bool, nest), t.tree_any_only(int, bool, nest)))
+    both(
+        lambda t: (
+            t.tree_all(bool, nest),
+            t.tree_any(bool, nest),
+            t.tree_all_only(int, bool, nest),
+            t.tree_any_only(int, bool, nest),
+        )
+    )
     both(lambda t: t.tree_structure(nest).flatten_up_to(nest))
     both(lambda t: t._broadcast_to_and_flatten(5, t.tree_structure(nest)))
 
@@ -98,5 +107,9 @@ def test_results_of_ops_and_named_structures():
 
     spec = ours.tree_structure(flambeau.tensor([1.0, 2.0]).max(0))
     assert spec.num_leaves == 2 and type(spec.unflatten([1, 2])).__name__ == "max"
-    both(lambda t: [repr(s) for s in (t.treespec_leaf(), t.treespec_tuple([t.treespec_leaf()]), t.treespec_dict(a=t.treespec_leaf()))])
+    both(
+        lambda t: [
+            repr(s) for s in (t.treespec_leaf(), t.treespec_tuple([t.treespec_leaf()]), t.treespec_dict(a=t.treespec_leaf()))
+        ]
+    )
     assert isinstance(ours.treespec_leaf(), ours.LeafSpec) and not isinstance(ours.treespec_tuple(), ours.LeafSpec)

@@ -36,8 +36,20 @@ def near(a, b, tolerance: float = 1e-5) -> None:
 
 # --- observers ------------------------------------------------------------------------------------------------
 
-SETTINGS = [{}, {"reduce_range": True}, {"dtype": "qint8", "qscheme": "symmetric"}, {"dtype": "qint8"}, {"quant_min": 0, "quant_max": 127}]
-OBSERVERS = ["MinMaxObserver", "MovingAverageMinMaxObserver", "PerChannelMinMaxObserver", "MovingAveragePerChannelMinMaxObserver", "HistogramObserver"]
+SETTINGS = [
+    {},
+    {"reduce_range": True},
+    {"dtype": "qint8", "qscheme": "symmetric"},
+    {"dtype": "qint8"},
+    {"quant_min": 0, "quant_max": 127},
+]
+OBSERVERS = [
+    "MinMaxObserver",
+    "MovingAverageMinMaxObserver",
+    "PerChannelMinMaxObserver",
+    "MovingAveragePerChannelMinMaxObserver",
+    "HistogramObserver",
+]
 
 
 @pytest.mark.parametrize("name", OBSERVERS)
@@ -59,7 +71,14 @@ def test_observers(name, settings):
     assert run(flambeau) == run(torch)
 
 
-@pytest.mark.parametrize("name", [n for n in dir(torch.ao.quantization) if type(getattr(torch.ao.quantization, n)).__name__ in ("QConfig", "_PartialWrapper") and "4bit" not in n])
+@pytest.mark.parametrize(
+    "name",
+    [
+        n
+        for n in dir(torch.ao.quantization)
+        if type(getattr(torch.ao.quantization, n)).__name__ in ("QConfig", "_PartialWrapper") and "4bit" not in n
+    ],
+)
 def test_configurations(name):
     def described(t):
         return repr(getattr(t.ao.quantization, name)).replace("flambeau.", "torch.")
@@ -178,7 +197,11 @@ def test_saved_states():
         made = []
         for t in (ours, theirs):
             t.manual_seed(len(made))
-            made.append(t.ao.quantization.quantize_dynamic(t.nn.Sequential(t.nn.Linear(4, 3), t.nn.ReLU(), t.nn.Linear(3, 2)), {t.nn.Linear}))
+            made.append(
+                t.ao.quantization.quantize_dynamic(
+                    t.nn.Sequential(t.nn.Linear(4, 3), t.nn.ReLU(), t.nn.Linear(3, 2)), {t.nn.Linear}
+                )
+            )
         file = io.BytesIO()
         ours.save(made[0].state_dict(), file)
         file.seek(0)
@@ -205,7 +228,13 @@ def network(t):
             self.quant, self.dequant = q.QuantStub(), q.DeQuantStub()
             self.conv, self.bn, self.relu, self.pool = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.AvgPool2d(2)
             self.sums, self.up = t.ao.nn.quantized.FloatFunctional(), nn.ConvTranspose2d(6, 4, 2)
-            self.linear, self.norm, self.hardswish, self.elu, self.leaky = nn.Linear(100, 10), nn.LayerNorm(10), nn.Hardswish(), nn.ELU(), nn.LeakyReLU()
+            self.linear, self.norm, self.hardswish, self.elu, self.leaky = (
+                nn.Linear(100, 10),
+                nn.LayerNorm(10),
+                nn.Hardswish(),
+                nn.ELU(),
+                nn.LeakyReLU(),
+            )
             self.drop = nn.Dropout(0.0)
 
         def forward(self, x):

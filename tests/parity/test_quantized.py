@@ -31,7 +31,11 @@ def described(q):
     if isinstance(q, (tuple, list)):
         return [described(x) for x in q]
     if getattr(q, "is_quantized", False):
-        scales = (q.q_scale(), q.q_zero_point()) if "tensor" in str(q.qscheme()) else (q.q_per_channel_scales().tolist(), q.q_per_channel_axis())
+        scales = (
+            (q.q_scale(), q.q_zero_point())
+            if "tensor" in str(q.qscheme())
+            else (q.q_per_channel_scales().tolist(), q.q_per_channel_axis())
+        )
         return str(q.dtype), str(q.qscheme()), scales, tuple(q.shape), q.stride(), q.int_repr().tolist()
     return (str(q.dtype), q.tolist()) if isinstance(q, (torch.Tensor, flambeau.Tensor)) else q
 
@@ -49,7 +53,9 @@ def test_to_integers_and_back(dtype, scale, zero_point):
     def run(library):
         x, d = library.from_numpy(numbers()), getattr(library, dtype)
         q = library.quantize_per_tensor(x, scale, zero_point, d)
-        c = library.quantize_per_channel(x[:1899].reshape(3, -1), library.tensor([scale] * 3), library.tensor([zero_point] * 3), 0, d)
+        c = library.quantize_per_channel(
+            x[:1899].reshape(3, -1), library.tensor([scale] * 3), library.tensor([zero_point] * 3), 0, d
+        )
         return described(q), q.dequantize().tolist(), described(c), c.dequantize().tolist()
 
     assert run(flambeau) == run(torch)
@@ -60,7 +66,13 @@ def test_chosen_scales(reduced):
     rng = np.random.default_rng(1)
     for _ in range(60):
         x = (rng.standard_normal(20) * 10 ** rng.uniform(-4, 4) + rng.standard_normal() * 4).astype(np.float32)
-        got = [(t._choose_qparams_per_tensor(t.from_numpy(x), reduced), described(t.quantize_per_tensor_dynamic(t.from_numpy(x), t.qint8, reduced))) for t in LIBRARIES]
+        got = [
+            (
+                t._choose_qparams_per_tensor(t.from_numpy(x), reduced),
+                described(t.quantize_per_tensor_dynamic(t.from_numpy(x), t.qint8, reduced)),
+            )
+            for t in LIBRARIES
+        ]
         assert got[0] == got[1]
 
 
@@ -129,7 +141,10 @@ def test_printed():
         got = []
         for t in LIBRARIES:
             x = t.arange(6.0).view(2, 3)
-            q, c = t.quantize_per_tensor(x, 0.1, 10, t.quint8), t.quantize_per_channel(x, t.tensor([0.1, 0.2]), t.tensor([0, 1]), 0, t.qint8)
+            q, c = (
+                t.quantize_per_tensor(x, 0.1, 10, t.quint8),
+                t.quantize_per_channel(x, t.tensor([0.1, 0.2]), t.tensor([0, 1]), 0, t.qint8),
+            )
             got.append(repr(eval(text, {"q": q, "c": c})))
         assert got[0] == got[1]
 
@@ -194,14 +209,25 @@ def test_linear(by_channel, bias, rows, inner, outer):
 def test_convolution(monkeypatch, dims, groups):
     rng = np.random.default_rng(0)
     x, b = (rng.standard_normal(s).astype(np.float32) for s in ((2, 4, *[6] * dims), 6))
-    monkeypatch.setattr(torch.backends.quantized, "engine", "fbgemm")  # the other one forgets relu, and errs where a convolution is transposed
+    monkeypatch.setattr(
+        torch.backends.quantized, "engine", "fbgemm"
+    )  # the other one forgets relu, and errs where a convolution is transposed
     found = []
-    for t, w, v in zip(LIBRARIES, weights((6, 4 // groups, *[3] * dims), True, rng), weights((4, 6 // groups, *[3] * dims), False, rng), strict=True):
+    for t, w, v in zip(
+        LIBRARIES,
+        weights((6, 4 // groups, *[3] * dims), True, rng),
+        weights((4, 6 // groups, *[3] * dims), False, rng),
+        strict=True,
+    ):
         geometry = [2] * dims, [1] * dims, [1] * dims, groups
         packed = getattr(t.ops.quantized, f"conv{dims}d_prepack")(w, t.from_numpy(b), *geometry)
         q = t.quantize_per_tensor(t.from_numpy(x), 0.03, 120, t.quint8)
-        found.append([getattr(t.ops.quantized, f"conv{dims}d{relu}")(q, packed, 0.2, 100).int_repr().tolist() for relu in ("", "_relu")])
-        packed = getattr(t.ops.quantized, f"conv_transpose{dims}d_prepack")(v, t.from_numpy(b), *geometry[:2], [0] * dims, *geometry[2:])
+        found.append(
+            [getattr(t.ops.quantized, f"conv{dims}d{relu}")(q, packed, 0.2, 100).int_repr().tolist() for relu in ("", "_relu")]
+        )
+        packed = getattr(t.ops.quantized, f"conv_transpose{dims}d_prepack")(
+            v, t.from_numpy(b), *geometry[:2], [0] * dims, *geometry[2:]
+        )
         found[-1].append(getattr(t.ops.quantized, f"conv_transpose{dims}d")(q, packed, 0.3, 100).int_repr().tolist())
     assert found[0] == found[1]
 
@@ -228,8 +254,16 @@ def test_arithmetic_of_pairs(scale, zero_point):
         ops = t.ops.quantized
         out += [getattr(ops, name)(a, b, scale, zero_point) for name in ("add", "mul", "add_relu", "mul_relu")]
         out += [ops.cat([a, b], 0, scale, zero_point), ops.sigmoid(a, scale, zero_point), ops.hardswish(a, scale, zero_point)]
-        out += [ops.leaky_relu(a, 0.1, False, scale, zero_point), ops.elu(a, scale, zero_point, 1.0), ops.matmul(a.view(86, 256), b.view(256, 86), 9.0, 60)]
-        out += [getattr(ops, name)(a, number) for name in ("add_scalar", "mul_scalar", "add_scalar_relu", "mul_scalar_relu") for number in (2.5, -30.0, 0.0, 7.3)]
+        out += [
+            ops.leaky_relu(a, 0.1, False, scale, zero_point),
+            ops.elu(a, scale, zero_point, 1.0),
+            ops.matmul(a.view(86, 256), b.view(256, 86), 9.0, 60),
+        ]
+        out += [
+            getattr(ops, name)(a, number)
+            for name in ("add_scalar", "mul_scalar", "add_scalar_relu", "mul_scalar_relu")
+            for number in (2.5, -30.0, 0.0, 7.3)
+        ]
         out[:] = [described(q) for q in out]
     assert found[0] == found[1]
 
@@ -270,9 +304,13 @@ def test_weights_of_8_and_4_bits(dtype):
         found.append((packed.tolist(), str(by_8.dtype), by_8.float().numpy(), by_4.float().numpy()))
     wanted, got = found
     assert got[:2] == wanted[:2]
-    np.testing.assert_allclose(got[2], wanted[2], rtol=1e-5 if dtype == "float32" else 1e-2, atol=1e-5 if dtype == "float32" else 1e-2)
+    np.testing.assert_allclose(
+        got[2], wanted[2], rtol=1e-5 if dtype == "float32" else 1e-2, atol=1e-5 if dtype == "float32" else 1e-2
+    )
     # PyTorch rounds the weight to 16 bits where numbers have 16
-    np.testing.assert_allclose(got[3], wanted[3], rtol=1e-4 if dtype == "float32" else 0.02, atol=1e-3 if dtype == "float32" else 1.0)
+    np.testing.assert_allclose(
+        got[3], wanted[3], rtol=1e-4 if dtype == "float32" else 0.02, atol=1e-3 if dtype == "float32" else 1.0
+    )
 
 
 def test_product_of_bytes():

@@ -90,9 +90,7 @@ def test_normal_not_contiguous(pair, dtype):
     mine, theirs = pair
     for n in (1, 40, 41):
         expected = empty((n, 2), dtype)[:, 0].normal_(0, 1.5, generator=theirs)
-        assert_same(
-            ours.normal(mine, n, 0, 1.5, np_dtype(dtype), contiguous=n == 1), expected.clone(), ULPS.get(dtype, 0)
-        )
+        assert_same(ours.normal(mine, n, 0, 1.5, np_dtype(dtype), contiguous=n == 1), expected.clone(), ULPS.get(dtype, 0))
 
 
 def test_normal_with_tensors(pair):
@@ -147,18 +145,14 @@ def test_integers(pair, low, high, dtype):
 @pytest.mark.parametrize("dtype", ["int64", "int32", "float32", "float64"])
 def test_permutation(pair, n, dtype):
     mine, theirs = pair
-    assert_same(
-        ours.permutation(mine, n, np_dtype(dtype)), torch.randperm(n, generator=theirs, dtype=getattr(torch, dtype))
-    )
+    assert_same(ours.permutation(mine, n, np_dtype(dtype)), torch.randperm(n, generator=theirs, dtype=getattr(torch, dtype)))
 
 
 @pytest.mark.parametrize("dtype", REAL + INTEGERS + ["bool"])
 def test_bernoulli(pair, dtype):
     mine, theirs = pair
     for p in (0, 0.1, 0.5, 1):
-        assert_same(
-            ours.bernoulli(mine, (5, 8), p, np_dtype(dtype)), empty((5, 8), dtype).bernoulli_(p, generator=theirs)
-        )
+        assert_same(ours.bernoulli(mine, (5, 8), p, np_dtype(dtype)), empty((5, 8), dtype).bernoulli_(p, generator=theirs))
     for kind in REAL:
         p = torch.linspace(0, 1, 8, dtype=getattr(torch, kind))
         expected = empty((5, 8), dtype).bernoulli_(p, generator=theirs)
@@ -222,17 +216,13 @@ def test_multinomial_of_transposed(pair):
     mine, theirs = pair
     p = torch.rand(5, 7, generator=torch.Generator().manual_seed(9)).t()
     for n, replacement in [(1, False), (4, False), (9, True)]:
-        assert_same(
-            ours.multinomial(mine, p.numpy(), n, replacement), torch.multinomial(p, n, replacement, generator=theirs)
-        )
+        assert_same(ours.multinomial(mine, p.numpy(), n, replacement), torch.multinomial(p, n, replacement, generator=theirs))
 
 
 @pytest.mark.parametrize("dtype", REAL)
 def test_poisson(pair, dtype):
     mine, theirs = pair
-    rate = torch.tensor([[0, 0.1, 1, 5, 9.9, 10], [11, 30, 100, 1000, 3e4, 0]], dtype=getattr(torch, dtype)).repeat(
-        20, 1
-    )
+    rate = torch.tensor([[0, 0.1, 1, 5, 9.9, 10], [11, 30, 100, 1000, 3e4, 0]], dtype=getattr(torch, dtype)).repeat(20, 1)
     assert_same(ours.poisson(mine, to_numpy(rate)), torch.poisson(rate, generator=theirs))
 
 
@@ -250,11 +240,7 @@ def test_gamma_and_dirichlet(pair, dtype):
 def test_binomial(pair, dtype):
     mine, theirs = pair
     count = torch.tensor([0, 1, 5, 20, 40, 200, 256], dtype=getattr(torch, dtype)).repeat(40, 1)
-    prob = (
-        torch.tensor([0, 0.01, 0.3, 0.5, 0.7, 0.99, 1], dtype=getattr(torch, dtype))[:, None]
-        .expand(7, 7)
-        .repeat(6, 1)[:40]
-    )
+    prob = torch.tensor([0, 0.01, 0.3, 0.5, 0.7, 0.99, 1], dtype=getattr(torch, dtype))[:, None].expand(7, 7).repeat(6, 1)[:40]
     assert_same(ours.binomial(mine, to_numpy(count), to_numpy(prob)), torch.binomial(count, prob, generator=theirs))
 
 

@@ -84,9 +84,7 @@ CALLS = {
     "dropout3d": lambda t: t.nn.functional.dropout3d(t.ones(2, 6, 3, 2, 1)),
     "dropout3d_unbatched": lambda t: t.nn.functional.dropout3d(t.ones(6, 3, 2, 1)),
     "alpha_dropout": lambda t: t.nn.functional.alpha_dropout(t.arange(12.0), 0.4, training=True),
-    "alpha_dropout_inplace": lambda t: _inplace(
-        t.arange(12.0), lambda x: t.nn.functional.alpha_dropout(x, 0.4, True, True)
-    ),
+    "alpha_dropout_inplace": lambda t: _inplace(t.arange(12.0), lambda x: t.nn.functional.alpha_dropout(x, 0.4, True, True)),
     "feature_alpha_dropout": lambda t: t.nn.functional.feature_alpha_dropout(t.ones(2, 6, 3), 0.4, training=True),
     "torch_dropout": lambda t: t.dropout(t.ones(9), 0.4, True),
     "torch_feature_dropout": lambda t: t.feature_dropout(t.ones(2, 9, 3), 0.4, True),

@@ -85,5 +85,8 @@ def test_numbers_that_are_refused(dtype):
     for n in (300, -1, -1.5, 2**31, 2**63, 10**30, 1e300, float("inf"), float("nan"), 1 + 2j):
         _agree("linspace", dtype, 0, n, 3)
         _agree("linspace", dtype, n, 1, 3)
-        _agree("arange", dtype, n, 3 if n.__class__ is not complex else n) if dtype != "complex64" and n not in (-(2**31), 1e300) else None
+        _agree("arange", dtype, n, 3 if n.__class__ is not complex else n) if dtype != "complex64" and n not in (
+            -(2**31),
+            1e300,
+        ) else None
         _agree("arange", dtype, 0, 3, n) if n.__class__ is not complex else None

@@ -53,10 +53,16 @@ def part(lib, name: str):
 
 def test_packages_of_storages(monkeypatch):
     def found(lib):
-        registry = part(flambeau, "serialization.locations")._registry if lib is flambeau else part(torch, "serialization")._package_registry
+        registry = (
+            part(flambeau, "serialization.locations")._registry
+            if lib is flambeau
+            else part(torch, "serialization")._package_registry
+        )
         before = list(registry)
         try:
-            lib.serialization.register_package(5, lambda s: "mine" if s.nbytes() == 12 else None, lambda s, where: s if where == "mine" else None)
+            lib.serialization.register_package(
+                5, lambda s: "mine" if s.nbytes() == 12 else None, lambda s, where: s if where == "mine" else None
+            )
             file, seen = io.BytesIO(), []
             lib.save([lib.ones(3), lib.ones(2)], file)
             file.seek(0)
@@ -194,7 +200,9 @@ def test_monitor():
         monitor, events = part(lib, "monitor"), []
         handle = monitor.register_event_handler(lambda event: events.append((event.name, event.data)))
         monitor.log_event(monitor.Event("epoch", datetime.datetime(2024, 1, 1), {"loss": 0.5, "name": "a"}))
-        stat = monitor.Stat("s", [monitor.Aggregation.SUM, monitor.COUNT, monitor.MEAN, monitor.MAX, monitor.MIN], datetime.timedelta(hours=1), 2)
+        stat = monitor.Stat(
+            "s", [monitor.Aggregation.SUM, monitor.COUNT, monitor.MEAN, monitor.MAX, monitor.MIN], datetime.timedelta(hours=1), 2
+        )
         for v in (1, 4, 9):
             stat.add(v)
         got, count = {str(k): v for k, v in stat.get().items()}, stat.count
@@ -212,7 +220,9 @@ def test_monitor():
 
 
 def _wrappers(t):
-    return importlib.import_module("torch.distributed.algorithms._checkpoint.checkpoint_wrapper" if t is torch else "flambeau.utils.checkpoint_wrapper")
+    return importlib.import_module(
+        "torch.distributed.algorithms._checkpoint.checkpoint_wrapper" if t is torch else "flambeau.utils.checkpoint_wrapper"
+    )
 
 
 def _wrapped(t):
@@ -227,7 +237,12 @@ def _wrapped(t):
     t.manual_seed(1)
     result = net(t.ones(2, 2)).sum()
     result.backward()
-    return repr(net), list(net.state_dict()), net[0].in_features, [round(v, 4) for v in (result.item(), *[p.grad.sum().item() for p in net.parameters()])]
+    return (
+        repr(net),
+        list(net.state_dict()),
+        net[0].in_features,
+        [round(v, 4) for v in (result.item(), *[p.grad.sum().item() for p in net.parameters()])],
+    )
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -105,7 +105,9 @@ def test_numbers_where_there_must_be_tensors(name, form):
 
 
 @pytest.mark.parametrize("other", [2, None, "a", [1.0]])
-@pytest.mark.parametrize("name", ["cross", "kron", "inner", "equal", "take", "prelu", "bincount", "trapezoid", "cumulative_trapezoid", "cdist"])
+@pytest.mark.parametrize(
+    "name", ["cross", "kron", "inner", "equal", "take", "prelu", "bincount", "trapezoid", "cumulative_trapezoid", "cdist"]
+)
 def test_arguments_of_composites_that_are_no_tensors(name, other):
     if name in ("trapezoid", "cumulative_trapezoid") and other is None or name == "bincount" and other in (2, None):
         return  # which is another argument, or none at all

@@ -1,4 +1,5 @@
-"""Where indices, sources and targets of gather and scatter do not fit each other, PyTorch says so; where they do, the results agree."""
+"""Where indices, sources and targets of gather and scatter do not fit each other, PyTorch says so; where they do, the results
+agree."""
 
 from __future__ import annotations
 

@@ -19,7 +19,13 @@ FUNCTIONS = {
 }
 POLICIES = {
     "mm": lambda lib: [lib.ops.aten.mm.default],
-    "several": lambda lib: [lib.ops.aten.mm.default, lib.ops.aten.sigmoid.default, lib.ops.aten.exp.default, lib.ops.aten.addmm.default, lib.ops.aten.t.default],
+    "several": lambda lib: [
+        lib.ops.aten.mm.default,
+        lib.ops.aten.sigmoid.default,
+        lib.ops.aten.exp.default,
+        lib.ops.aten.addmm.default,
+        lib.ops.aten.t.default,
+    ],
     "all": lambda lib: lambda ctx, op, *args, **kwargs: True,
     "none": lambda lib: lambda ctx, op, *args, **kwargs: module(lib).CheckpointPolicy.PREFER_RECOMPUTE,
 }
@@ -44,7 +50,9 @@ def test_gradients(function, policy):
     def gradients(lib):
         xs = leaves(lib)
         contexts = partial(module(lib).create_selective_checkpoint_contexts, POLICIES[policy](lib))
-        module(lib).checkpoint(partial(FUNCTIONS[function], lib), *xs, use_reentrant=False, context_fn=contexts).square().sum().backward()
+        module(lib).checkpoint(
+            partial(FUNCTIONS[function], lib), *xs, use_reentrant=False, context_fn=contexts
+        ).square().sum().backward()
         return [v for x in xs for v in x.grad.flatten().tolist()]
 
     assert gradients(flambeau) == pytest.approx(gradients(torch), rel=1e-5, abs=1e-6)
@@ -101,7 +109,9 @@ def test_what_is_kept_may_not_be_written_to(allowed):
             seen.append(x @ y)
             return seen[0].sin().exp()
 
-        contexts = partial(module(lib).create_selective_checkpoint_contexts, [lib.ops.aten.mm.default], allow_cache_entry_mutation=allowed)
+        contexts = partial(
+            module(lib).create_selective_checkpoint_contexts, [lib.ops.aten.mm.default], allow_cache_entry_mutation=allowed
+        )
         out = module(lib).checkpoint(function, *leaves(lib), use_reentrant=False, context_fn=contexts)
         seen[0].detach().add_(1)
         if allowed:

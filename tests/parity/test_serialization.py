@@ -14,9 +14,7 @@ import flambeau
 
 torch = pytest.importorskip("torch")
 
-DTYPES = (
-    "bool uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128"
-).split()
+DTYPES = ("bool uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128").split()
 
 
 def values(t) -> np.ndarray:
@@ -180,9 +178,7 @@ def test_whole_models(tmp_path):
             reader.load(tmp_path / "model.pt")
         twin = reader.load(tmp_path / "model.pt", weights_only=False)
         assert repr(twin) == repr(net)
-        np.testing.assert_allclose(
-            values(twin(reader.tensor(inputs))), values(net(writer.tensor(inputs))), rtol=1e-5, atol=1e-6
-        )
+        np.testing.assert_allclose(values(twin(reader.tensor(inputs))), values(net(writer.tensor(inputs))), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,11 @@ def test_each_library_reads_the_other(tmp_path):
 
     def state(library, zero: bool):
         kind = library.zeros if zero else library.ones
-        return {"model": {"w": kind(3, 4), "b": kind(2, dtype=library.bfloat16)}, "step": 0 if zero else 7, "list": [kind(2), {"k": 0 if zero else 1}]}
+        return {
+            "model": {"w": kind(3, 4), "b": kind(2, dtype=library.bfloat16)},
+            "step": 0 if zero else 7,
+            "list": [kind(2), {"k": 0 if zero else 1}],
+        }
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch says that there is one process only

@@ -7,10 +7,25 @@ import pytest
 torch = pytest.importorskip("torch")
 
 
-@pytest.mark.parametrize("name", sorted(n for n in dir(torch.Tensor) if n.endswith("_") and not n.endswith("__") and hasattr(torch, n[:-1])))
+@pytest.mark.parametrize(
+    "name", sorted(n for n in dir(torch.Tensor) if n.endswith("_") and not n.endswith("__") and hasattr(torch, n[:-1]))
+)
 def test_functions_of_a_complex_number_in_place(name, agree):
     """Those whose result is real are refused there; what they compute elsewhere is tested elsewhere."""
-    if name in ("abs_", "absolute_", "angle_", "sgn_", "conj_", "sqrt_", "exp_", "square_", "neg_", "reciprocal_", "sigmoid_", "log_"):
+    if name in (
+        "abs_",
+        "absolute_",
+        "angle_",
+        "sgn_",
+        "conj_",
+        "sqrt_",
+        "exp_",
+        "square_",
+        "neg_",
+        "reciprocal_",
+        "sigmoid_",
+        "log_",
+    ):
         agree(f"z = torch.tensor([3 + 4j, -1j])\nz.{name}()")
 
 
@@ -65,7 +80,9 @@ def test_what_a_checkpoint_finds_changed_is_described_as_in_pytorch():
     assert texts[0] == texts[1] and texts[0]
 
 
-@pytest.mark.parametrize(("key", "value"), [((2, 3, 8), (2, 3, 5)), ((2, 3, 6), (2, 3, 4)), ((2, 4, 6), (2, 3, 5)), ((2, 3, 6), (2, 3, 5))])
+@pytest.mark.parametrize(
+    ("key", "value"), [((2, 3, 8), (2, 3, 5)), ((2, 3, 6), (2, 3, 4)), ((2, 4, 6), (2, 3, 5)), ((2, 3, 6), (2, 3, 5))]
+)
 def test_attention_of_inputs_of_other_widths(key, value, agree):
     agree(f"""
 torch.manual_seed(0)

@@ -35,7 +35,9 @@ def _same(own, theirs):
             _same(x, y)
     elif isinstance(a, tuple):
         assert a[:3] == b[:3]
-        assert torch.allclose(torch.tensor(a[3], dtype=torch.float64), torch.tensor(b[3], dtype=torch.float64), rtol=1e-5, atol=1e-6, equal_nan=True)
+        assert torch.allclose(
+            torch.tensor(a[3], dtype=torch.float64), torch.tensor(b[3], dtype=torch.float64), rtol=1e-5, atol=1e-6, equal_nan=True
+        )
     else:
         assert a == b
 
@@ -79,17 +81,71 @@ PROGRAMS = {
     "add": lambda t, x, y, d: [x + y, x - y, t.add(x, y, alpha=2), d + x, d - x],
     "mul": lambda t, x, y, d: [x * y, x * d, d * x],
     "pow": lambda t, x, y, d: [x**2, x.pow(3)],
-    "sums": lambda t, x, y, d: [x.sum(), t.sparse.sum(x), t.sparse.sum(x, 0), t.sparse.sum(x, 1), t.sparse.sum(x, (0, 1)), x.sum(dim=0)],
-    "shapes": lambda t, x, y, d: [x.t(), x.transpose(0, 1), x.unsqueeze(0), x.unsqueeze(1), t.cat([x, y]), t.cat([x, y], 1), t.stack([x, y])],
-    "rows": lambda t, x, y, d: [x[0], x[-1], x.select(1, 2), x.index_select(0, t.tensor([2, 0, 2])), x.index_select(1, t.tensor([1])), x.narrow_copy(0, 1, 2)],
-    "products": lambda t, x, y, d: [t.sparse.mm(x, d.t()), x @ d.t(), t.mm(x, d.t()), x.matmul(d[0]), t.mv(x, d[0]), t.sparse.mm(x, y.t())],
+    "sums": lambda t, x, y, d: [
+        x.sum(),
+        t.sparse.sum(x),
+        t.sparse.sum(x, 0),
+        t.sparse.sum(x, 1),
+        t.sparse.sum(x, (0, 1)),
+        x.sum(dim=0),
+    ],
+    "shapes": lambda t, x, y, d: [
+        x.t(),
+        x.transpose(0, 1),
+        x.unsqueeze(0),
+        x.unsqueeze(1),
+        t.cat([x, y]),
+        t.cat([x, y], 1),
+        t.stack([x, y]),
+    ],
+    "rows": lambda t, x, y, d: [
+        x[0],
+        x[-1],
+        x.select(1, 2),
+        x.index_select(0, t.tensor([2, 0, 2])),
+        x.index_select(1, t.tensor([1])),
+        x.narrow_copy(0, 1, 2),
+    ],
+    "products": lambda t, x, y, d: [
+        t.sparse.mm(x, d.t()),
+        x @ d.t(),
+        t.mm(x, d.t()),
+        x.matmul(d[0]),
+        t.mv(x, d[0]),
+        t.sparse.mm(x, y.t()),
+    ],
     "addmm": lambda t, x, y, d: [t.addmm(t.ones(4, 4), x, d.t()), t.sparse.addmm(t.ones(4, 4), x, d.t(), beta=0.5, alpha=2)],
     "softmax": lambda t, x, y, d: [t.sparse.softmax(x, 0), t.sparse.softmax(x, 1), t.sparse.log_softmax(x, 1)],
-    "forms": lambda t, x, y, d: [x.to_dense(), x.coalesce(), x.to_sparse_csr(), x.to_sparse_csr().to_sparse(), x.to_sparse_csc(), x.to_sparse_csr().to_dense()],
+    "forms": lambda t, x, y, d: [
+        x.to_dense(),
+        x.coalesce(),
+        x.to_sparse_csr(),
+        x.to_sparse_csr().to_sparse(),
+        x.to_sparse_csc(),
+        x.to_sparse_csr().to_dense(),
+    ],
     "mask": lambda t, x, y, d: [d.sparse_mask(x.coalesce()), t.zeros_like(x)],
     "norm": lambda t, x, y, d: [x.coalesce().norm()],
-    "facts": lambda t, x, y, d: [x._nnz(), x.is_coalesced(), x.sparse_dim(), x.dense_dim(), x.dim(), x.numel(), x.is_sparse, len(x), tuple(x.size()), str(x.layout)],
-    "in_place": lambda t, x, y, d: [x.clone().mul_(2), x.clone().add_(y), d.clone().add_(x), d.clone().add_(x, alpha=-0.5), x.clone().zero_(), x.clone().div_(2)],
+    "facts": lambda t, x, y, d: [
+        x._nnz(),
+        x.is_coalesced(),
+        x.sparse_dim(),
+        x.dense_dim(),
+        x.dim(),
+        x.numel(),
+        x.is_sparse,
+        len(x),
+        tuple(x.size()),
+        str(x.layout),
+    ],
+    "in_place": lambda t, x, y, d: [
+        x.clone().mul_(2),
+        x.clone().add_(y),
+        d.clone().add_(x),
+        d.clone().add_(x, alpha=-0.5),
+        x.clone().zero_(),
+        x.clone().div_(2),
+    ],
     "parts": lambda t, x, y, d: [x.coalesce().indices(), x.coalesce().values(), x._indices(), x._values()],
 }
 
@@ -129,7 +185,20 @@ def test_dense_dims():
     for t in (flambeau, torch):
         x = _matrix(t, 1, 3, 4, dense=(2,), twice=True)
         d = _dense(t, 2, 3, 4, 2)
-        results.append([x.to_dense(), x.coalesce(), x * 2, d + x, t.sparse.sum(x, 2), t.sparse.sum(x, 0), t.sparse.softmax(x.coalesce(), 2), x[1], d.to_sparse(2), x.transpose(0, 1)])
+        results.append(
+            [
+                x.to_dense(),
+                x.coalesce(),
+                x * 2,
+                d + x,
+                t.sparse.sum(x, 2),
+                t.sparse.sum(x, 0),
+                t.sparse.softmax(x.coalesce(), 2),
+                x[1],
+                d.to_sparse(2),
+                x.transpose(0, 1),
+            ]
+        )
     _same(*results)
 
 
@@ -181,7 +250,10 @@ def test_files_in_both_directions():
         write.save({"x": _matrix(write, 1, 3, 4, layout=layout)}, f)
         f.seek(0)
         loaded = read.load(f)["x"]
-        _same(loaded if read is flambeau else _matrix(flambeau, 1, 3, 4, layout=layout), _matrix(torch, 1, 3, 4, layout=layout) if read is flambeau else loaded)
+        _same(
+            loaded if read is flambeau else _matrix(flambeau, 1, 3, 4, layout=layout),
+            _matrix(torch, 1, 3, 4, layout=layout) if read is flambeau else loaded,
+        )
         if layout == "coo":
             assert loaded.is_coalesced()
 
@@ -259,7 +331,19 @@ def test_operators_of_aten():
     for t in (flambeau, torch):
         x, d = _matrix(t, 1, 4, 5), _dense(t, 2, 5, 3)
         a = t.ops.aten
-        results.append([a._nnz(x), a._values(x), a.to_dense(x), a._sparse_mm(x, d), a.to_sparse(d)._nnz(), a._sparse_sum(x), a.sparse_dim(x), a.is_coalesced(x), a.indices(x)])
+        results.append(
+            [
+                a._nnz(x),
+                a._values(x),
+                a.to_dense(x),
+                a._sparse_mm(x, d),
+                a.to_sparse(d)._nnz(),
+                a._sparse_sum(x),
+                a.sparse_dim(x),
+                a.is_coalesced(x),
+                a.indices(x),
+            ]
+        )
     _same(*results)
 
 
@@ -269,7 +353,15 @@ def test_types_by_name():
         a = t.sparse.FloatTensor(i, v, t.Size([2, 3]))
         kinds = [isinstance(x, k) for x in (a, v) for k in (t.sparse.FloatTensor, t.sparse.DoubleTensor)]
         empty = [t.sparse.FloatTensor(), t.sparse.FloatTensor(2, 3), t.sparse.LongTensor(t.Size([2, 3]))]
-        return [a, t.sparse.FloatTensor(i, v), *empty, kinds, a.type(), a.type("torch.sparse.DoubleTensor"), str(t.sparse.FloatTensor)]
+        return [
+            a,
+            t.sparse.FloatTensor(i, v),
+            *empty,
+            kinds,
+            a.type(),
+            a.type("torch.sparse.DoubleTensor"),
+            str(t.sparse.FloatTensor),
+        ]
 
     _same(made(flambeau), made(torch))
     for wrong in ([[[0], [1]], [2.0]], [(2, 3)], [0.5]):
@@ -447,7 +539,8 @@ def test_parts_of_compressed_matrices_that_do_not_fit(layout, begins, others, el
 
 @pytest.mark.parametrize("padding_idx", [None, 3])
 def test_rows_are_those_that_were_looked_up(padding_idx):
-    """The sparse gradient of a lookup has the places of the call, whatever is written to the indices before and after the backward pass."""
+    """The sparse gradient of a lookup has the places of the call, whatever is written to the indices before and after the backward
+    pass."""
     table, indices = flambeau.nn.Embedding(10, 2, padding_idx=padding_idx, sparse=True), flambeau.tensor([7, 1, 3])
     rows = table(indices)
     indices[1] = 5
@@ -463,7 +556,9 @@ FACTORIES = (
 
 
 @pytest.mark.parametrize("layout", ["sparse_coo", "sparse_csr"])
-@pytest.mark.parametrize("call", [*[f"torch.{call}" for call in FACTORIES], "x.new_zeros(2, 3", "x.new_empty((2, 3)", "x.new_ones(2, 3"])
+@pytest.mark.parametrize(
+    "call", [*[f"torch.{call}" for call in FACTORIES], "x.new_zeros(2, 3", "x.new_empty((2, 3)", "x.new_ones(2, 3"]
+)
 def test_tensors_made_in_a_layout(call, layout, agree):
     if layout == "sparse_csr" and "zeros" not in call:
         pytest.skip("PyTorch shows what memory held before, or names functions of its own")

@@ -34,7 +34,9 @@ print("done")
 
 def test_program():
     """As a program of its own: torchvision must meet flambeau under PyTorch's name."""
-    result = subprocess.run([sys.executable, "-c", f"import flambeau.compat; flambeau.compat.install()\n{PROGRAM}"], capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", f"import flambeau.compat; flambeau.compat.install()\n{PROGRAM}"], capture_output=True, text=True
+    )
     if "No module named 'torchvision'" in result.stderr or "No module named 'PIL'" in result.stderr:
         pytest.skip("torchvision is not installed")
     assert result.stdout.rstrip().endswith("done"), result.stderr

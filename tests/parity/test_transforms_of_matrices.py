@@ -45,7 +45,9 @@ def test_registries(name):
         found = []
         for library in (flambeau, torch):
             try:
-                found.append(type(getattr(library.distributions, registry)(getattr(library.distributions.constraints, name))).__name__)
+                found.append(
+                    type(getattr(library.distributions, registry)(getattr(library.distributions.constraints, name))).__name__
+                )
             except NotImplementedError:
                 found.append("none")
         assert found[0] == found[1], registry
@@ -53,7 +55,9 @@ def test_registries(name):
 
 def test_shapes():
     t, u = (lib.distributions.transforms.CorrCholeskyTransform() for lib in (flambeau, torch))
-    assert t.forward_shape((2, 6)) == tuple(u.forward_shape((2, 6))) and t.inverse_shape((2, 4, 4)) == tuple(u.inverse_shape((2, 4, 4)))
+    assert t.forward_shape((2, 6)) == tuple(u.forward_shape((2, 6))) and t.inverse_shape((2, 4, 4)) == tuple(
+        u.inverse_shape((2, 4, 4))
+    )
     with pytest.raises(ValueError, match="flattened lower-diagonal"):
         t.forward_shape((5,))
     for n, diag in ((3, 0), (4, -1), (4, -2), (5, -1)):
@@ -61,4 +65,7 @@ def test_shapes():
         va, vb = flambeau.distributions.utils.tril_matrix_to_vec(a, diag), torch.distributions.utils.tril_matrix_to_vec(b, diag)
         assert va.tolist() == vb.tolist()
         if diag == -1:
-            assert flambeau.distributions.utils.vec_to_tril_matrix(va, diag).tolist() == torch.distributions.utils.vec_to_tril_matrix(vb, diag).tolist()
+            assert (
+                flambeau.distributions.utils.vec_to_tril_matrix(va, diag).tolist()
+                == torch.distributions.utils.vec_to_tril_matrix(vb, diag).tolist()
+            )

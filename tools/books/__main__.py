@@ -36,9 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m tools.books", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("books", nargs="+", type=Path, metavar="BOOK")
-    parser.add_argument(
-        "--torch", required=True, metavar="COMMAND", help="a Python that has PyTorch, and its arguments"
-    )
+    parser.add_argument("--torch", required=True, metavar="COMMAND", help="a Python that has PyTorch, and its arguments")
     parser.add_argument("--flambeau", default=f"{sys.executable} -m flambeau run", metavar="COMMAND")
     parser.add_argument("--only", default="", help="only sections whose name contains one of these words")
     parser.add_argument("--limit", type=int, default=120, help="seconds of processor time for one section")

@@ -105,9 +105,7 @@ def without_magic(cell: str) -> str:
     statements = _statements(text)
     if statements is None:
         return text  # the reader is told where it runs
-    docstring = (
-        len(statements) == 1 and isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant)
-    )
+    docstring = len(statements) == 1 and isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant)
     return "" if docstring or all(isinstance(s, ast.Pass) for s in statements) else text
 
 
@@ -148,9 +146,9 @@ def shorten(cell: str) -> str:
             case ast.arguments(args=args, defaults=defaults) if defaults:
                 for arg, value in zip(args[-len(defaults) :], defaults):
                     cap(arg.arg, value)
-            case ast.For(
-                iter=ast.Call(func=ast.Name(id="range"), args=[*_, ast.Constant(value=int(count)) as value])
-            ) if count >= _LONG:
+            case ast.For(iter=ast.Call(func=ast.Name(id="range"), args=[*_, ast.Constant(value=int(count)) as value])) if (
+                count >= _LONG
+            ):
                 note(value, _ROUNDS)
     lines = [line.encode() for line in cell.splitlines()]
     for (row, start, end), few in sorted(edits.items(), reverse=True):

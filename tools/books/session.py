@@ -44,9 +44,7 @@ def main(path: str) -> None:
             if not process:
                 _child(section, specification, report)
             ended = _wait(process, specification["limit"])
-            report.write(
-                json.dumps({"ended": ended, "key": section["key"], "seconds": round(_used() - start, 1)}) + "\n"
-            )
+            report.write(json.dumps({"ended": ended, "key": section["key"], "seconds": round(_used() - start, 1)}) + "\n")
         print(section["name"], ended, flush=True)
 
 

@@ -5,13 +5,15 @@
     python tools/packages/compare.py --torch PYTHON --side flambeau      # PyTorch's numbers from the last run
     python tools/packages/compare.py --table docs/packages.md            # the table of all that has been run, from its results
 
-``--flambeau`` is the Python of an environment with flambeau and the packages (without ``--flambeau``: the one that runs this); ``--torch`` one
-with PyTorch and the same packages. ``pip install --no-deps`` puts packages beside flambeau without PyTorch, and so does pip itself after
-``flambeau shim --install``. ``--sites FOLDER`` is for packages that were installed one to a folder (``pip install --target FOLDER/timm timm``).
+``--flambeau`` is the Python of an environment with flambeau and the packages (without ``--flambeau``: the one that runs this);
+``--torch`` one with PyTorch and the same packages. ``pip install --no-deps`` puts packages beside flambeau without PyTorch, and so
+does pip itself after ``flambeau shim --install``. ``--sites FOLDER`` is for packages that were installed one to a folder
+(``pip install --target FOLDER/timm timm``).
 
-A program, ``cases/case_NAME.py`` (``NAME.py`` would hide a package of that name), names the distributions that it needs in its first line, and
-in a second one those that it is about, if that is not just the first. It prints lines ``RESULT name numbers``, which must agree to 0.2 %: that is
-what a few steps of training make of the last bit. Nothing is downloaded: models are small and made on the spot.
+A program, ``cases/case_NAME.py`` (``NAME.py`` would hide a package of that name), names the distributions that it needs in its
+first line, and in a second one those that it is about, if that is not just the first. It prints lines ``RESULT name numbers``,
+which must agree to 0.2 %: that is what a few steps of training make of the last bit. Nothing is downloaded: models are small and
+made on the spot.
 """
 
 from __future__ import annotations
@@ -71,12 +73,16 @@ def environment(case: Path, sites: str | None) -> dict[str, str]:
 def run(case: Path, python: list[str], command: list[str], sites: str | None, limit: float) -> Run:
     """Runs a program in a folder of its own."""
     env, start = environment(case, sites), time.time()
-    listed = subprocess.run([*python, "-c", VERSIONS, *needs(case), *about(case)], env=env, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        [*python, "-c", VERSIONS, *needs(case), *about(case)], env=env, capture_output=True, text=True, check=False
+    )
     versions = dict(line.split() for line in listed.stdout.splitlines())
     with tempfile.TemporaryDirectory() as folder:
         env.update(YOLO_CONFIG_DIR=folder, TORCH_HOME=folder, HF_HOME=folder)
         try:
-            done = subprocess.run([*command, str(case)], env=env, cwd=folder, capture_output=True, text=True, timeout=limit, check=False)
+            done = subprocess.run(
+                [*command, str(case)], env=env, cwd=folder, capture_output=True, text=True, timeout=limit, check=False
+            )
             out, err, code = done.stdout, done.stderr, done.returncode
         except subprocess.TimeoutExpired as late:
             out, err, code = (late.stdout or b"").decode(), f"TimeoutExpired: it took longer than {limit:.0f} s", 124
@@ -135,14 +141,18 @@ def table(runs: dict[str, dict[str, Run]]) -> str:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch", default=os.environ.get("PARITY_TORCH_PYTHON", ""), help="the command that runs a program with PyTorch")
+    parser.add_argument(
+        "--torch", default=os.environ.get("PARITY_TORCH_PYTHON", ""), help="the command that runs a program with PyTorch"
+    )
     parser.add_argument("--flambeau", default=sys.executable, help="a Python with flambeau")
     parser.add_argument("--sites", help="a folder with a folder for each package")
     parser.add_argument("--only", default="", help="names of programs, with commas in between")
     parser.add_argument("--side", choices=("both", "torch", "flambeau"), default="both")
     parser.add_argument("--limit", type=float, default=600, help="seconds that a program may take")
     parser.add_argument("--results", type=Path, default=Path("packages.json"), help="where results are kept")
-    parser.add_argument("--table", type=Path, help="writes the table of all results between the marks in this file, and runs nothing")
+    parser.add_argument(
+        "--table", type=Path, help="writes the table of all results between the marks in this file, and runs nothing"
+    )
     options = parser.parse_args()
     runs = load(options.results)
     if options.table:
@@ -160,7 +170,10 @@ def main() -> None:
                 found[side] = run(case, python, command, options.sites, options.limit)
         stored = {key: {side: asdict(r) for side, r in both.items()} for key, both in runs.items()}
         options.results.write_text(json.dumps(stored, indent=1))
-        reference, ours = found.get("torch", Run(returncode=1, error="not run")), found.get("flambeau", Run(returncode=1, error="not run"))
+        reference, ours = (
+            found.get("torch", Run(returncode=1, error="not run")),
+            found.get("flambeau", Run(returncode=1, error="not run")),
+        )
         print(f"{name:24} {reference.seconds:5.0f} s {ours.seconds:5.0f} s  {verdict(reference, ours)}", flush=True)
         for a, b in zip(reference.results, ours.results, strict=False):
             if differs(a, b):

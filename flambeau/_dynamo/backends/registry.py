@@ -1,8 +1,8 @@
 """Which backends :func:`torch.compile` knows by name.
 
-A backend of a program's own is a function of a graph and example inputs, ``backend(gm, example_inputs)``, that returns what is called
-in the graph's place; see :mod:`flambeau._dynamo.graphs`. PyTorch's own names for compilers of the CPU, and for doing without one,
-all mean flambeau's compiler here: they compute the same.
+A backend of a program's own is a function of a graph and example inputs, ``backend(gm, example_inputs)``, that returns what is
+called in the graph's place; see :mod:`flambeau._dynamo.graphs`. PyTorch's own names for compilers of the CPU, and for doing
+without one, all mean flambeau's compiler here: they compute the same.
 
 Source: https://docs.pytorch.org/docs/stable/torch.compiler_custom_backends.html
 """
@@ -21,7 +21,15 @@ __all__ = ["list_backends", "lookup_backend", "register_backend"]
 Backend = Callable[..., Any]
 
 OWN = ("cudagraphs", "inductor")
-_PLAIN = ("aot_eager", "aot_eager_decomp_partition", "aot_eager_default_partitioner", "eager", "eager_debug", "eager_noexcept", "pre_dispatch_eager")
+_PLAIN = (
+    "aot_eager",
+    "aot_eager_decomp_partition",
+    "aot_eager_default_partitioner",
+    "eager",
+    "eager_debug",
+    "eager_noexcept",
+    "pre_dispatch_eager",
+)
 
 _registered: dict[str, Backend] = {}
 _tags: dict[str, tuple[str, ...]] = {name: () for name in OWN} | dict.fromkeys(_PLAIN, ("debug",))

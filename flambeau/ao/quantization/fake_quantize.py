@@ -148,7 +148,9 @@ class FixedQParamsFakeQuantize(FakeQuantize):
     def __init__(self, observer: Any) -> None:
         super().__init__(observer=observer)
         if type(self.activation_post_process) is not FixedQParamsObserver:
-            raise AssertionError(f"FixedQParamsFakeQuantize takes an observer of fixed parameters, got {type(self.activation_post_process)}")
+            raise AssertionError(
+                f"FixedQParamsFakeQuantize takes an observer of fixed parameters, got {type(self.activation_post_process)}"
+            )
         self.scale, self.zero_point = self.activation_post_process.scale, self.activation_post_process.zero_point
 
     def calculate_qparams(self) -> tuple[Tensor, Tensor]:  # type: ignore[override]
@@ -165,7 +167,9 @@ class FixedQParamsFakeQuantize(FakeQuantize):
 class FusedMovingAvgObsFakeQuantize(FakeQuantize):
     """A :class:`FakeQuantize` with an observer of moving averages, which PyTorch has a kernel of its own for."""
 
-    def __init__(self, observer: Any = MovingAverageMinMaxObserver, quant_min: int = 0, quant_max: int = 255, **observer_kwargs: Any) -> None:
+    def __init__(
+        self, observer: Any = MovingAverageMinMaxObserver, quant_min: int = 0, quant_max: int = 255, **observer_kwargs: Any
+    ) -> None:
         super().__init__(observer, quant_min, quant_max, **observer_kwargs)
         if not isinstance(self.activation_post_process, (MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver)):
             raise AssertionError("Fused observer+fake_quant module only works with MovingAverageMinMaxObserver")
@@ -238,23 +242,39 @@ disable_observer = _switch("disable_observer", "Observing ends.")
 _Mean, _MeanOfChannels = MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver
 _weight: dict[str, Any] = {"quant_min": -128, "quant_max": 127, "dtype": qint8}
 _symmetric_channels: dict[str, Any] = {"observer": _MeanOfChannels, **_weight, "qscheme": per_channel_symmetric}
-default_fake_quant = FakeQuantize.with_args(observer=_Mean, quant_min=0, quant_max=255, dtype=quint8, qscheme=per_tensor_affine, reduce_range=True)
+default_fake_quant = FakeQuantize.with_args(
+    observer=_Mean, quant_min=0, quant_max=255, dtype=quint8, qscheme=per_tensor_affine, reduce_range=True
+)
 default_weight_fake_quant = FakeQuantize.with_args(observer=_Mean, **_weight, qscheme=per_tensor_symmetric, reduce_range=False)
-default_dynamic_fake_quant = FakeQuantize.with_args(observer=_Mean, quant_min=0, quant_max=255, is_dynamic=True, dtype=quint8, averaging_constant=1)
-default_fixed_qparams_range_neg1to1_fake_quant = FixedQParamsFakeQuantize.with_args(observer=default_fixed_qparams_range_neg1to1_observer)
+default_dynamic_fake_quant = FakeQuantize.with_args(
+    observer=_Mean, quant_min=0, quant_max=255, is_dynamic=True, dtype=quint8, averaging_constant=1
+)
+default_fixed_qparams_range_neg1to1_fake_quant = FixedQParamsFakeQuantize.with_args(
+    observer=default_fixed_qparams_range_neg1to1_observer
+)
 default_fixed_qparams_range_0to1_fake_quant = FixedQParamsFakeQuantize.with_args(observer=default_fixed_qparams_range_0to1_observer)
 default_symmetric_fixed_qparams_fake_quant = default_fixed_qparams_range_neg1to1_fake_quant
 default_affine_fixed_qparams_fake_quant = default_fixed_qparams_range_0to1_fake_quant
 default_per_channel_weight_fake_quant = FakeQuantize.with_args(**_symmetric_channels, reduce_range=False, ch_axis=0)
 default_embedding_fake_quant = FakeQuantize.with_args(
-    observer=_MeanOfChannels, qscheme=per_channel_affine_float_qparams, dtype=quint8, quant_min=0, quant_max=255, ch_axis=0, averaging_constant=1
+    observer=_MeanOfChannels,
+    qscheme=per_channel_affine_float_qparams,
+    dtype=quint8,
+    quant_min=0,
+    quant_max=255,
+    ch_axis=0,
+    averaging_constant=1,
 )
-default_histogram_fake_quant = FakeQuantize.with_args(observer=HistogramObserver, quant_min=0, quant_max=255, dtype=quint8, qscheme=per_tensor_affine, reduce_range=True)
+default_histogram_fake_quant = FakeQuantize.with_args(
+    observer=HistogramObserver, quant_min=0, quant_max=255, dtype=quint8, qscheme=per_tensor_affine, reduce_range=True
+)
 default_fused_act_fake_quant = FusedMovingAvgObsFakeQuantize.with_args(observer=_Mean, quant_min=0, quant_max=255, dtype=quint8)
 default_fused_wt_fake_quant = FusedMovingAvgObsFakeQuantize.with_args(observer=_Mean, **_weight, qscheme=per_tensor_symmetric)
 default_fused_per_channel_wt_fake_quant = FusedMovingAvgObsFakeQuantize.with_args(**_symmetric_channels)
 _narrow: dict[str, Any] = {"quant_min": -127, "quant_max": 127, "dtype": qint8}
-fused_wt_fake_quant_range_neg_127_to_127 = FusedMovingAvgObsFakeQuantize.with_args(observer=_Mean, **_narrow, qscheme=per_tensor_symmetric, eps=2**-12)
+fused_wt_fake_quant_range_neg_127_to_127 = FusedMovingAvgObsFakeQuantize.with_args(
+    observer=_Mean, **_narrow, qscheme=per_tensor_symmetric, eps=2**-12
+)
 fused_per_channel_wt_fake_quant_range_neg_127_to_127 = FusedMovingAvgObsFakeQuantize.with_args(
     observer=_MeanOfChannels, **_narrow, qscheme=per_channel_symmetric, eps=2**-12
 )

@@ -14,7 +14,16 @@ from flambeau.nn import modules as nn
 from flambeau.nn.modules.module import Module
 from flambeau.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-__all__ = ["fuse_conv_bn", "fuse_conv_bn_relu", "fuse_convtranspose_bn", "fuse_known_modules", "fuse_linear_bn", "fuse_modules", "fuse_modules_qat", "get_fuser_method"]
+__all__ = [
+    "fuse_conv_bn",
+    "fuse_conv_bn_relu",
+    "fuse_convtranspose_bn",
+    "fuse_known_modules",
+    "fuse_linear_bn",
+    "fuse_modules",
+    "fuse_modules_qat",
+    "get_fuser_method",
+]
 
 F: Any = fused
 _BY_CONV = {nn.Conv1d: "1d", nn.Conv2d: "2d", nn.Conv3d: "3d"}
@@ -116,7 +125,13 @@ def _fused(model: Module, modules_to_fuse: list, is_qat: bool, inplace: bool, fu
     return model
 
 
-def fuse_modules(model: Any, modules_to_fuse: list, inplace: bool = False, fuser_func: Callable = fuse_known_modules, fuse_custom_config_dict: dict | None = None) -> Any:
+def fuse_modules(
+    model: Any,
+    modules_to_fuse: list,
+    inplace: bool = False,
+    fuser_func: Callable = fuse_known_modules,
+    fuse_custom_config_dict: dict | None = None,
+) -> Any:
     """Makes one of layers that follow each other, in a model in evaluation: the first becomes all, the others do nothing.
 
     Args:
@@ -136,6 +151,12 @@ def fuse_modules(model: Any, modules_to_fuse: list, inplace: bool = False, fuser
     return _fused(model, modules_to_fuse, False, inplace, fuser_func, fuse_custom_config_dict)
 
 
-def fuse_modules_qat(model: Any, modules_to_fuse: list, inplace: bool = False, fuser_func: Callable = fuse_known_modules, fuse_custom_config_dict: dict | None = None) -> Any:
+def fuse_modules_qat(
+    model: Any,
+    modules_to_fuse: list,
+    inplace: bool = False,
+    fuser_func: Callable = fuse_known_modules,
+    fuse_custom_config_dict: dict | None = None,
+) -> Any:
     """As :func:`fuse_modules`, for a model that is to be trained."""
     return _fused(model, modules_to_fuse, True, inplace, fuser_func, fuse_custom_config_dict)

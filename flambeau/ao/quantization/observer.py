@@ -168,7 +168,9 @@ class MinMaxObserver(UniformQuantizationObserverBase):
     def __init__(self, *args: Any, factory_kwargs: dict | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self._by_channel:
-            raise NotImplementedError("MinMaxObserver's qscheme only support torch.per_tensor_symmetric and torch.per_tensor_affine.")
+            raise NotImplementedError(
+                "MinMaxObserver's qscheme only support torch.per_tensor_symmetric and torch.per_tensor_affine."
+            )
         settings = factory_kwargs or {}
         self.register_buffer("min_val", flambeau.tensor(float("inf"), **settings))
         self.register_buffer("max_val", flambeau.tensor(float("-inf"), **settings))
@@ -304,7 +306,9 @@ class HistogramObserver(MinMaxObserver):
             if not x.numel():
                 return x_orig
         low, high = x.min(), x.max()
-        before = None if self.min_val == float("inf") or self.max_val == float("-inf") else (self.min_val.clone(), self.max_val.clone())
+        before = (
+            None if self.min_val == float("inf") or self.max_val == float("-inf") else (self.min_val.clone(), self.max_val.clone())
+        )
         if before is not None:
             low, high = flambeau.minimum(low, before[0]), flambeau.maximum(high, before[1])
         seen = flambeau.histc(x, self.bins, min=low.item(), max=high.item())
@@ -316,7 +320,8 @@ class HistogramObserver(MinMaxObserver):
         return x_orig
 
     def _within(self, histogram: Tensor, low: Tensor, high: Tensor, new_low: Tensor, new_high: Tensor) -> Tensor:
-        """A histogram between ``low`` and ``high`` as one between wider limits: each bin is cut in 16, which go to where their middles lie."""
+        """A histogram between ``low`` and ``high`` as one between wider limits: each bin is cut in 16, which go to where their
+        middles lie."""
         if low == new_low and high == new_high:
             return histogram
         if low == high:
@@ -336,7 +341,8 @@ class HistogramObserver(MinMaxObserver):
         return self._calculate_qparams(self.min_val + width * first, self.min_val + width * (last + 1))
 
     def _best_bins(self) -> tuple[int, int]:
-        """The first and the last bin that are kept: from one side or the other some 1e-5 of the numbers are cut off, until the error grows."""
+        """The first and the last bin that are kept: from one side or the other some 1e-5 of the numbers are cut off, until the
+        error grows."""
         sums, step = self.histogram.cumsum(0)._array(), 1e-5
         total = float(self.histogram.sum().item())
         below, above, best = 0.0, 1.0, float("inf")
@@ -482,16 +488,24 @@ default_observer = MinMaxObserver.with_args(quant_min=0, quant_max=127)
 default_placeholder_observer = PlaceholderObserver
 default_debug_observer = RecordingObserver
 default_weight_observer = MinMaxObserver.with_args(dtype=qint8, qscheme=per_tensor_symmetric)
-weight_observer_range_neg_127_to_127 = MinMaxObserver.with_args(dtype=qint8, qscheme=per_tensor_symmetric, quant_min=-127, quant_max=127, eps=2**-12)
+weight_observer_range_neg_127_to_127 = MinMaxObserver.with_args(
+    dtype=qint8, qscheme=per_tensor_symmetric, quant_min=-127, quant_max=127, eps=2**-12
+)
 default_histogram_observer = HistogramObserver.with_args(quant_min=0, quant_max=127)
 default_per_channel_weight_observer = PerChannelMinMaxObserver.with_args(dtype=qint8, qscheme=per_channel_symmetric)
 per_channel_weight_observer_range_neg_127_to_127 = PerChannelMinMaxObserver.with_args(
     dtype=qint8, qscheme=per_channel_symmetric, quant_min=-127, quant_max=127, eps=2**-12
 )
 default_dynamic_quant_observer = PlaceholderObserver.with_args(dtype=quint8, quant_min=0, quant_max=255, is_dynamic=True)
-default_float_qparams_observer = PerChannelMinMaxObserver.with_args(dtype=quint8, qscheme=per_channel_affine_float_qparams, ch_axis=0)
-default_fixed_qparams_range_neg1to1_observer = FixedQParamsObserver.with_args(scale=2.0 / 256, zero_point=128, dtype=quint8, quant_min=0, quant_max=255)
-default_fixed_qparams_range_0to1_observer = FixedQParamsObserver.with_args(scale=1.0 / 256, zero_point=0, dtype=quint8, quant_min=0, quant_max=255)
+default_float_qparams_observer = PerChannelMinMaxObserver.with_args(
+    dtype=quint8, qscheme=per_channel_affine_float_qparams, ch_axis=0
+)
+default_fixed_qparams_range_neg1to1_observer = FixedQParamsObserver.with_args(
+    scale=2.0 / 256, zero_point=128, dtype=quint8, quant_min=0, quant_max=255
+)
+default_fixed_qparams_range_0to1_observer = FixedQParamsObserver.with_args(
+    scale=1.0 / 256, zero_point=0, dtype=quint8, quant_min=0, quant_max=255
+)
 default_symmetric_fixed_qparams_observer = default_fixed_qparams_range_neg1to1_observer
 default_affine_fixed_qparams_observer = default_fixed_qparams_range_0to1_observer
 default_reuse_input_observer = ReuseInputObserver

@@ -41,7 +41,9 @@ class QConfig(namedtuple("QConfig", ["activation", "weight"])):
 
     def __new__(cls, activation: Any, weight: Any) -> QConfig:
         if isinstance(activation, seen.Module) or isinstance(weight, seen.Module):
-            raise ValueError("QConfig received observer instance, please pass observer class instead. Use MyObserver.with_args(x=1) to override arguments")
+            raise ValueError(
+                "QConfig received observer instance, please pass observer class instead. Use MyObserver.with_args(x=1) to override arguments"
+            )
         return super().__new__(cls, activation, weight)
 
 
@@ -63,9 +65,12 @@ default_per_channel_qconfig = QConfig(activation=seen.default_observer, weight=s
 default_debug_qconfig = QConfig(weight=seen.default_weight_observer, activation=RecordingObserver)
 default_quint8_weight_qconfig = QConfig(activation=HistogramObserver, weight=MinMaxObserver)
 default_dynamic_qconfig = QConfig(activation=seen.default_dynamic_quant_observer, weight=seen.default_weight_observer)
-per_channel_dynamic_qconfig = QConfig(activation=seen.default_dynamic_quant_observer, weight=seen.default_per_channel_weight_observer)
+per_channel_dynamic_qconfig = QConfig(
+    activation=seen.default_dynamic_quant_observer, weight=seen.default_per_channel_weight_observer
+)
 float16_dynamic_qconfig = QConfig(
-    activation=PlaceholderObserver.with_args(dtype=dtypes.float16, is_dynamic=True), weight=PlaceholderObserver.with_args(dtype=dtypes.float16)
+    activation=PlaceholderObserver.with_args(dtype=dtypes.float16, is_dynamic=True),
+    weight=PlaceholderObserver.with_args(dtype=dtypes.float16),
 )
 float16_static_qconfig = QConfig(
     activation=PlaceholderObserver.with_args(dtype=dtypes.float16), weight=PlaceholderObserver.with_args(dtype=dtypes.float16)
@@ -77,15 +82,21 @@ default_weight_only_qconfig = QConfig(activation=Identity, weight=fake.default_w
 default_activation_only_qconfig = QConfig(activation=fake.default_fake_quant, weight=Identity)
 default_qat_qconfig_v2 = QConfig(activation=fake.default_fused_act_fake_quant, weight=fake.default_fused_wt_fake_quant)
 default_reuse_input_qconfig = QConfig(activation=ReuseInputObserver, weight=NoopObserver)
-default_embedding_qat_qconfig = QConfig(activation=NoopObserver.with_args(dtype=dtypes.float32), weight=fake.default_embedding_fake_quant)
+default_embedding_qat_qconfig = QConfig(
+    activation=NoopObserver.with_args(dtype=dtypes.float32), weight=fake.default_embedding_fake_quant
+)
 _signed = HistogramObserver.with_args(dtype=qint8, reduce_range=False, eps=2**-12)
 default_symmetric_qnnpack_qconfig = QConfig(activation=_signed, weight=seen.weight_observer_range_neg_127_to_127)
-default_per_channel_symmetric_qnnpack_qconfig = QConfig(activation=_signed, weight=seen.per_channel_weight_observer_range_neg_127_to_127)
+default_per_channel_symmetric_qnnpack_qconfig = QConfig(
+    activation=_signed, weight=seen.per_channel_weight_observer_range_neg_127_to_127
+)
 _signed_fake = FusedMovingAvgObsFakeQuantize.with_args(
     observer=MovingAverageMinMaxObserver, quant_min=-128, quant_max=127, dtype=qint8, reduce_range=False, eps=2**-12
 )
 default_symmetric_qnnpack_qat_qconfig = QConfig(activation=_signed_fake, weight=fake.fused_wt_fake_quant_range_neg_127_to_127)
-default_per_channel_symmetric_qnnpack_qat_qconfig = QConfig(activation=_signed_fake, weight=fake.fused_per_channel_wt_fake_quant_range_neg_127_to_127)
+default_per_channel_symmetric_qnnpack_qat_qconfig = QConfig(
+    activation=_signed_fake, weight=fake.fused_per_channel_wt_fake_quant_range_neg_127_to_127
+)
 _BACKENDS = ("fbgemm", "x86", "qnnpack", "onednn")
 
 
@@ -107,7 +118,9 @@ def get_default_qat_qconfig(backend: str = "x86", version: int = 1) -> QConfig:
     """The configuration that PyTorch trains a model with that is to be quantized, for one of its libraries."""
     _check(backend)
     if version not in (0, 1):
-        raise AssertionError(f"Version number: {version} in get_default_qat_qconfig is not supported. Version number must be 0 or 1")
+        raise AssertionError(
+            f"Version number: {version} in get_default_qat_qconfig is not supported. Version number must be 0 or 1"
+        )
     cls = (FakeQuantize, FusedMovingAvgObsFakeQuantize)[version]
     reduced = {} if backend == "onednn" else {"reduce_range": backend != "qnnpack"}
     activation = cls.with_args(observer=MovingAverageMinMaxObserver, quant_min=0, quant_max=255, **reduced)

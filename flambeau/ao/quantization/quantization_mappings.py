@@ -91,7 +91,12 @@ def get_embedding_qat_module_mappings() -> dict[Any, Any]:
 
 def get_default_qconfig_propagation_list() -> set[Any]:
     """The layers that observers are put behind."""
-    return {*DEFAULT_STATIC_QUANT_MODULE_MAPPINGS, *DEFAULT_QAT_MODULE_MAPPINGS, *DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS, nn.Sequential}
+    return {
+        *DEFAULT_STATIC_QUANT_MODULE_MAPPINGS,
+        *DEFAULT_QAT_MODULE_MAPPINGS,
+        *DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS,
+        nn.Sequential,
+    }
 
 
 def _class_for(mappings: dict, kind: Any, more: dict | None) -> Any:
@@ -101,7 +106,9 @@ def _class_for(mappings: dict, kind: Any, more: dict | None) -> Any:
     return copy.deepcopy(found)
 
 
-def get_static_quant_module_class(float_module_class: Any, additional_static_quant_mapping: dict | None = None, is_reference: bool = False) -> Any:
+def get_static_quant_module_class(
+    float_module_class: Any, additional_static_quant_mapping: dict | None = None, is_reference: bool = False
+) -> Any:
     """The quantized class for a class of layers."""
     return _class_for(DEFAULT_STATIC_QUANT_MODULE_MAPPINGS, float_module_class, additional_static_quant_mapping)
 

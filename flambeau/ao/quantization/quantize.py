@@ -27,7 +27,17 @@ from flambeau.core import dtypes
 from flambeau.nn import modules as nn
 from flambeau.nn.modules.module import Module
 
-__all__ = ["add_quant_dequant", "convert", "prepare", "prepare_qat", "propagate_qconfig_", "quantize", "quantize_dynamic", "quantize_qat", "swap_module"]
+__all__ = [
+    "add_quant_dequant",
+    "convert",
+    "prepare",
+    "prepare_qat",
+    "propagate_qconfig_",
+    "quantize",
+    "quantize_dynamic",
+    "quantize_qat",
+    "swap_module",
+]
 
 qint8 = dtypes.qint8
 
@@ -139,7 +149,9 @@ def add_quant_dequant(module: Any) -> Any:
 # --- conversion -----------------------------------------------------------------------------------------------
 
 
-def swap_module(mod: Any, mapping: dict, custom_module_class_mapping: dict | None = None, use_precomputed_fake_quant: bool = False) -> Any:
+def swap_module(
+    mod: Any, mapping: dict, custom_module_class_mapping: dict | None = None, use_precomputed_fake_quant: bool = False
+) -> Any:
     """The quantized layer for one with a ``qconfig``, or the layer itself; hooks of users move to it."""
     kind = type(mod)
     custom = custom_module_class_mapping or {}
@@ -212,13 +224,19 @@ def quantize_qat(model: Any, run_fn: Callable, run_args: Any, inplace: bool = Fa
 
 
 def _dynamic_config(dtype: Any) -> Any:
-    found = {qint8: configs.default_dynamic_qconfig, dtypes.float16: configs.float16_dynamic_qconfig, quint8: configs.float_qparams_weight_only_qconfig}
+    found = {
+        qint8: configs.default_dynamic_qconfig,
+        dtypes.float16: configs.float16_dynamic_qconfig,
+        quint8: configs.float_qparams_weight_only_qconfig,
+    }
     if dtype not in found:
         raise ValueError(f"Don't know how to quantize with default settings for {dtype}. Provide full qconfig please")
     return found[dtype]
 
 
-def quantize_dynamic(model: Any, qconfig_spec: Any = None, dtype: Any = qint8, mapping: dict | None = None, inplace: bool = False) -> Any:
+def quantize_dynamic(
+    model: Any, qconfig_spec: Any = None, dtype: Any = qint8, mapping: dict | None = None, inplace: bool = False
+) -> Any:
     """A model whose linear and recurrent layers have weights of integers; numbers are quantized as they come.
 
     Args:
@@ -238,7 +256,11 @@ def quantize_dynamic(model: Any, qconfig_spec: Any = None, dtype: Any = qint8, m
     """
     if qconfig_spec is None:
         config = _dynamic_config(dtype)
-        kinds = (nn.EmbeddingBag, nn.Embedding) if dtype is quint8 else (nn.Linear, nn.LSTM, nn.GRU, nn.LSTMCell, nn.RNNCell, nn.GRUCell)
+        kinds = (
+            (nn.EmbeddingBag, nn.Embedding)
+            if dtype is quint8
+            else (nn.Linear, nn.LSTM, nn.GRU, nn.LSTMCell, nn.RNNCell, nn.GRUCell)
+        )
         qconfig_spec = dict.fromkeys(kinds, config)
     elif isinstance(qconfig_spec, set):
         qconfig_spec = dict.fromkeys(qconfig_spec, _dynamic_config(dtype))

@@ -52,7 +52,12 @@ def _bound(op: Op, function: Callable) -> Callable:
             if variadic in kwargs:
                 kwargs[variadic] = _listed(kwargs[variadic])
         given.update(kwargs)
-        if len(args) > len(names) and variadic is None or not given.keys() >= set(names) or given.keys() - {*names, *keywords, variadic}:
+        if (
+            len(args) > len(names)
+            and variadic is None
+            or not given.keys() >= set(names)
+            or given.keys() - {*names, *keywords, variadic}
+        ):
             op.check(*args, **kwargs)  # raises
         return function(Call(level, public, given, names, variadic))
 
@@ -107,9 +112,7 @@ def call_each(level: Level, function: Callable, args: tuple, kwargs: dict) -> An
             return x.__class__([sample(y, i) for y in x])
         return x._value.select(0, i) if level.has(x) else x
 
-    results = [
-        function(*[sample(x, i) for x in args], **{k: sample(x, i) for k, x in kwargs.items()}) for i in range(level.size)
-    ]
+    results = [function(*[sample(x, i) for x in args], **{k: sample(x, i) for k, x in kwargs.items()}) for i in range(level.size)]
     if not results:
         name = function.op.name  # type: ignore[attr-defined]
         raise RuntimeError(f"vmap: {name} has no batching rule, so there is no call that would say what it returns for 0 samples")
@@ -123,7 +126,9 @@ def call_each(level: Level, function: Callable, args: tuple, kwargs: dict) -> An
 
 def pointwise(level: Level, function: Callable, args: tuple, kwargs: dict) -> Any:
     """The rule of elementwise ops: the samples' dims are aligned from the right, and what is not batched broadcasts."""
-    tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)] if kwargs else [x for x in args if isinstance(x, Tensor)]
+    tensors = (
+        [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)] if kwargs else [x for x in args if isinstance(x, Tensor)]
+    )
     n = len(tensors[0]._shape)
     dtype = tensors[0]._dtype
     mixed = False

@@ -37,7 +37,9 @@ def convolution(call: Call) -> Any:
             found = found + bias._value.reshape(level.size, 1, -1, *(1,) * (len(call.stride)))
         return level.wrap(found)
     own = None if bias is None else level.expanded(bias).flatten(0, 1)
-    found = call(**{name: _as_channels(level.expanded(x))}, weight=weight._value.flatten(0, 1), bias=own, groups=call.groups * level.size)
+    found = call(
+        **{name: _as_channels(level.expanded(x))}, weight=weight._value.flatten(0, 1), bias=own, groups=call.groups * level.size
+    )
     return level.wrap(_from_channels(found, level.size))
 
 
@@ -186,7 +188,5 @@ def nll_loss_grad(call: Call) -> Any:
         grad = grad.reshape(level.size, *(1,) * (target.dim() - 1)).expand(target.shape)
     if len(shape) == 1:
         return level.wrap(call(grad=grad, target=target, shape=(level.size, *shape), reduction="none"))
-    found = call(
-        grad=grad.flatten(0, 1), target=target.flatten(0, 1), shape=(level.size * shape[0], *shape[1:]), reduction="none"
-    )
+    found = call(grad=grad.flatten(0, 1), target=target.flatten(0, 1), shape=(level.size * shape[0], *shape[1:]), reduction="none")
     return level.wrap(found.unflatten(0, (level.size, shape[0])))

@@ -77,7 +77,9 @@ def _of_tensors(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:
     def every(x: Any) -> Any:
         return level.expanded(x).contiguous() if x is args[0] and not level.has(x) else level.aligned(x, n)
 
-    return op.function(*[every(x) if isinstance(x, Tensor) else x for x in args], **{k: level.aligned(x, n) for k, x in kwargs.items()})
+    return op.function(
+        *[every(x) if isinstance(x, Tensor) else x for x in args], **{k: level.aligned(x, n) for k, x in kwargs.items()}
+    )
 
 
 def _multinomial(level: Level, op: Any, args: tuple, kwargs: dict) -> Any:

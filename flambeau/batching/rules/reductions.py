@@ -62,7 +62,9 @@ def roll(call: Call) -> Any:
     return along(call, "dims")
 
 
-@rule("_mse_loss", "_smooth_l1_loss", "_huber_loss", "_binary_cross_entropy", "_binary_cross_entropy_with_logits", "_soft_margin_loss")
+@rule(
+    "_mse_loss", "_smooth_l1_loss", "_huber_loss", "_binary_cross_entropy", "_binary_cross_entropy_with_logits", "_soft_margin_loss"
+)
 def loss(call: Call) -> Any:
     """Elementwise losses: those of all elements, which are then summed or averaged for each sample."""
     level = call.level

@@ -1,7 +1,7 @@
 """The folder of a checkpoint: files with the parts of tensors, and ``.metadata``, which says where they are. It is PyTorch's.
 
-``.metadata`` is a pickle of a few classes, which are read by a table of names that allows nothing else. ``__0_0.distcp`` and its like hold
-files of ``torch.save`` one after the other, one for each part.
+``.metadata`` is a pickle of a few classes, which are read by a table of names that allows nothing else. ``__0_0.distcp`` and its
+like hold files of ``torch.save`` one after the other, one for each part.
 
 Source: https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
 """
@@ -140,7 +140,15 @@ _META = "torch.distributed.checkpoint.metadata"
 _NAMES: dict[Any, tuple[str, str]] = {
     **{
         cls: (_META, cls.__name__)
-        for cls in (ChunkStorageMetadata, TensorProperties, TensorStorageMetadata, BytesStorageMetadata, StorageMeta, MetadataIndex, Metadata)
+        for cls in (
+            ChunkStorageMetadata,
+            TensorProperties,
+            TensorStorageMetadata,
+            BytesStorageMetadata,
+            StorageMeta,
+            MetadataIndex,
+            Metadata,
+        )
     },
     MemoryFormat: (_META, "_MEM_FORMAT_ENCODING"),
     StorageInfo: ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
@@ -221,7 +229,9 @@ def read_metadata(folder: Path) -> Metadata:
         with open(folder / METADATA, "rb") as file:
             metadata = _Unpickler(file).load()
     except FileNotFoundError:
-        raise CheckpointException(f"{folder} holds no checkpoint: there is no file {METADATA} in it, which is written last") from None
+        raise CheckpointException(
+            f"{folder} holds no checkpoint: there is no file {METADATA} in it, which is written last"
+        ) from None
     except (pickle.UnpicklingError, EOFError, AttributeError, ValueError, TypeError) as error:
         raise CheckpointException(f"{folder / METADATA} does not describe a checkpoint: {error}") from error
     if not isinstance(metadata, Metadata):
@@ -256,5 +266,7 @@ def read_item(folder: Path, place: StorageInfo) -> Any:
         file.seek(place.offset)
         data = file.read(place.length)
     if len(data) != place.length:
-        raise CheckpointException(f"{folder / place.relative_path} is too short: bytes {place.offset} to {place.offset + place.length} are not all there")
+        raise CheckpointException(
+            f"{folder / place.relative_path} is too short: bytes {place.offset} to {place.offset + place.length} are not all there"
+        )
     return serialization.load(io.BytesIO(data))

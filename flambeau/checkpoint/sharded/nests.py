@@ -1,7 +1,8 @@
 """Nested states as flat ones, with a name for each value, and the paths that lead back.
 
 >>> flattened({"model": {"w": 1}, "steps": [2, {"a": 3}], "betas": [0.9, 0.99]})
-({'model.w': 1, 'steps.0': 2, 'steps.1.a': 3, 'betas': [0.9, 0.99]}, {'model.w': ('model', 'w'), 'steps.0': ('steps', 0), 'steps.1.a': ('steps', 1, 'a'), 'betas': ('betas',)})
+({'model.w': 1, 'steps.0': 2, 'steps.1.a': 3, 'betas': [0.9, 0.99]}, {'model.w': ('model', 'w'), 'steps.0': ('steps', 0),
+'steps.1.a': ('steps', 1, 'a'), 'betas': ('betas',)})
 """
 
 from __future__ import annotations

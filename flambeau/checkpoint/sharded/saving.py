@@ -1,7 +1,7 @@
 """States that several processes save together and load into another number of processes.
 
-Each process writes the parts that it has, each part once. Loading reads those parts that overlap with what the process wants to have.
-All processes see the same folder. Source: https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
+Each process writes the parts that it has, each part once. Loading reads those parts that overlap with what the process wants to
+have. All processes see the same folder. Source: https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
 """
 
 from __future__ import annotations
@@ -38,7 +38,17 @@ from flambeau.distributed.tensor.dtensor import DTensor
 from flambeau.distributed.tensor.redistribution import place_of
 from flambeau.tensor import Tensor
 
-__all__ = ["DefaultLoadPlanner", "DefaultSavePlanner", "FileSystemReader", "FileSystemWriter", "Stateful", "dcp_to_torch_save", "load", "save", "torch_save_to_dcp"]
+__all__ = [
+    "DefaultLoadPlanner",
+    "DefaultSavePlanner",
+    "FileSystemReader",
+    "FileSystemWriter",
+    "Stateful",
+    "dcp_to_torch_save",
+    "load",
+    "save",
+    "torch_save_to_dcp",
+]
 
 
 @runtime_checkable
@@ -76,7 +86,9 @@ class DefaultSavePlanner:
 class DefaultLoadPlanner:
     """Everything is loaded that the state has; with ``allow_partial_load`` what is not in the checkpoint stays as it is."""
 
-    def __init__(self, flatten_state_dict: bool = True, flatten_sharded_tensors: bool = True, allow_partial_load: bool = False) -> None:
+    def __init__(
+        self, flatten_state_dict: bool = True, flatten_sharded_tensors: bool = True, allow_partial_load: bool = False
+    ) -> None:
         self.allow_partial_load = allow_partial_load
 
 
@@ -96,7 +108,10 @@ class _Together:
     def __init__(self, group: ProcessGroup | None, alone: bool) -> None:
         self._group = None if alone or not is_initialized() else member(group)
         if self._group is None and not alone:
-            warnings.warn("torch.distributed is disabled, unavailable or uninitialized, assuming the intent is to save in a single process.", stacklevel=4)
+            warnings.warn(
+                "torch.distributed is disabled, unavailable or uninitialized, assuming the intent is to save in a single process.",
+                stacklevel=4,
+            )
         self.rank, self.size = (0, 1) if self._group is None else (self._group.rank(), self._group.size())
 
     def gathered(self, obj: Any) -> list[Any]:
@@ -179,7 +194,8 @@ def save(
             if isinstance(value, Tensor):
                 sizes, begins = _place(value)
                 if 0 not in sizes or 0 in value.shape:  # a part without elements is nobody's
-                    parts.append((name, begins, value.element_size() * Size(sizes).numel(), (sizes, tuple(value.shape), value.dtype)))  # type: ignore[arg-type]
+                    size = value.element_size() * Size(sizes).numel()
+                    parts.append((name, begins, size, (sizes, tuple(value.shape), value.dtype)))  # type: ignore[arg-type]
             else:
                 parts.append((name, None, 0, None))
         return parts
@@ -198,7 +214,9 @@ def save(
     places = {key: place for part in together.run("checkpoint.save: writing", write) for key, place in part.items()}
     all_paths = {name: path for part in together.gathered(paths) for name, path in part.items()}
     metadata = _metadata(everywhere, places, all_paths, folder)
-    together.run("checkpoint.save: writing the description", lambda: write_metadata(folder, metadata) if together.rank == 0 else None)
+    together.run(
+        "checkpoint.save: writing the description", lambda: write_metadata(folder, metadata) if together.rank == 0 else None
+    )
     return metadata
 
 
@@ -239,12 +257,13 @@ def load(
     state_dict: dict[str, Any], *, checkpoint_id: str | os.PathLike | None = None, storage_reader: Any = None, planner: Any = None,
     process_group: ProcessGroup | None = None, no_dist: bool = False,
 ) -> None:  # fmt: skip
-    """Loads into a state, in place: tensors get new values, each process its part of DTensors; other values are replaced, and objects with a
-    ``load_state_dict`` get theirs. The state says what is loaded; it may lie on other processes than when it was saved.
+    """Loads into a state, in place: tensors get new values, each process its part of DTensors; other values are replaced, and
+    objects with a ``load_state_dict`` get theirs. The state says what is loaded; it may lie on other processes than when it was
+    saved.
 
     Raises:
-        CheckpointException: in all processes, if something goes wrong in one: there is no checkpoint, it lacks something, or tensors have
-            other shapes.
+        CheckpointException: in all processes, if something goes wrong in one: there is no checkpoint, it lacks something, or
+            tensors have other shapes.
     """
     if planner is not None and not isinstance(planner, DefaultLoadPlanner):
         raise NotImplementedError("checkpoint.load: planners of one's own are not there yet")

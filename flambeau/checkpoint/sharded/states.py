@@ -27,9 +27,10 @@ _WRAPPERS = ("_fsdp_wrapped_module.", "_orig_mod.", "_checkpoint_wrapped_module.
 
 @dataclass
 class StateDictOptions:
-    """``full_state_dict``: whole tensors in place of DTensors; with ``cpu_offload`` for rank 0 only, and empty dicts for the others.
-    ``ignore_frozen_params``: without parameters that want no gradient. ``strict``: what is loaded must fit. ``broadcast_from_rank0``: what is
-    loaded is what rank 0 has. ``flatten_optimizer_state_dict``: names like ``state.layer.weight.exp_avg`` for states of optimizers."""
+    """``full_state_dict``: whole tensors in place of DTensors; with ``cpu_offload`` for rank 0 only, and empty dicts for the
+    others. ``ignore_frozen_params``: without parameters that want no gradient. ``strict``: what is loaded must fit.
+    ``broadcast_from_rank0``: what is loaded is what rank 0 has. ``flatten_optimizer_state_dict``: names like
+    ``state.layer.weight.exp_avg`` for states of optimizers."""
 
     full_state_dict: bool = False
     cpu_offload: bool = False
@@ -130,8 +131,11 @@ def _begin(optimizer: Any) -> None:
             entries["step"].fill_(0)
 
 
-def get_optimizer_state_dict(model: Any, optimizers: Any, *, submodules: Any = None, options: StateDictOptions | None = None) -> dict[str, Any]:
-    """The states of optimizers by names of parameters. An optimizer that has made no step gets the state of one that has. All call this."""
+def get_optimizer_state_dict(
+    model: Any, optimizers: Any, *, submodules: Any = None, options: StateDictOptions | None = None
+) -> dict[str, Any]:
+    """The states of optimizers by names of parameters. An optimizer that has made no step gets the state of one that has. All call
+    this."""
     _check(submodules)
     options = options or StateDictOptions()
     names = _names(model)
@@ -158,7 +162,9 @@ def _unflat(flat: dict[str, Any], optimizer: Any, names: dict[int, str]) -> dict
     for group in optimizer.param_groups:
         members = [names[id(p)] for p in group["params"]]
         first = f"param_groups.{members[0]}."
-        state["param_groups"].append({key.removeprefix(first): value for key, value in flat.items() if key.startswith(first)} | {"params": members})
+        state["param_groups"].append(
+            {key.removeprefix(first): value for key, value in flat.items() if key.startswith(first)} | {"params": members}
+        )
         for name in members:
             entries = {key.removeprefix(f"state.{name}."): v for key, v in flat.items() if key.startswith(f"state.{name}.")}
             if entries:
@@ -166,7 +172,9 @@ def _unflat(flat: dict[str, Any], optimizer: Any, names: dict[int, str]) -> dict
     return state
 
 
-def get_state_dict(model: Any, optimizers: Any, *, submodules: Any = None, options: StateDictOptions | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+def get_state_dict(
+    model: Any, optimizers: Any, *, submodules: Any = None, options: StateDictOptions | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """:func:`get_model_state_dict` and :func:`get_optimizer_state_dict`."""
     return (
         get_model_state_dict(model, submodules=submodules, options=options),
@@ -184,7 +192,8 @@ def _received(state: dict[str, Any], options: StateDictOptions) -> dict[str, Any
 
 
 def set_model_state_dict(model: Any, model_state_dict: dict[str, Any], *, options: StateDictOptions | None = None) -> Any:
-    """Loads what :func:`get_model_state_dict` gave, of DTensors or whole tensors; gives the keys that did not fit. All processes call this."""
+    """Loads what :func:`get_model_state_dict` gave, of DTensors or whole tensors; gives the keys that did not fit. All processes
+    call this."""
     options = options or StateDictOptions()
     state = _received(model_state_dict, options)
     inner = _plain(model)
@@ -194,7 +203,9 @@ def set_model_state_dict(model: Any, model_state_dict: dict[str, Any], *, option
     return inner.load_state_dict({own.get(name, name): value for name, value in state.items()}, strict=options.strict)
 
 
-def set_optimizer_state_dict(model: Any, optimizers: Any, optim_state_dict: dict[str, Any], *, options: StateDictOptions | None = None) -> None:
+def set_optimizer_state_dict(
+    model: Any, optimizers: Any, optim_state_dict: dict[str, Any], *, options: StateDictOptions | None = None
+) -> None:
     """Loads what :func:`get_optimizer_state_dict` gave. All processes call this.
 
     Raises:
@@ -217,20 +228,37 @@ def set_optimizer_state_dict(model: Any, optimizers: Any, optim_state_dict: dict
             at += len(members)
             source = by_name.get(members[0], group) if members else group
             options_of = {key: value for key, value in source.items() if key != "params"}
-            groups.append({**{k: v for k, v in group.items() if k != "params"}, **options_of, "params": [numbers[name] for name in members]})
-        loaded = {numbers[name]: {key: _part(p, state["state"][name][key]) for key in state["state"][name]} for name, p in order if name in state["state"]}
+            groups.append(
+                {**{k: v for k, v in group.items() if k != "params"}, **options_of, "params": [numbers[name] for name in members]}
+            )
+        loaded = {
+            numbers[name]: {key: _part(p, state["state"][name][key]) for key in state["state"][name]}
+            for name, p in order
+            if name in state["state"]
+        }
         optimizer.load_state_dict({"state": loaded, "param_groups": groups})
 
 
 def _part(p: Tensor, value: Any) -> Any:
     """A state of a parameter as that lies."""
-    if isinstance(p, DTensor) and isinstance(value, Tensor) and not isinstance(value, DTensor) and value.dim() and math.prod(value.shape) == p.numel():
+    if (
+        isinstance(p, DTensor)
+        and isinstance(value, Tensor)
+        and not isinstance(value, DTensor)
+        and value.dim()
+        and math.prod(value.shape) == p.numel()
+    ):
         return p._with(lay(value, p.device_mesh, p.placements))
     return value
 
 
 def set_state_dict(
-    model: Any, optimizers: Any, *, model_state_dict: dict[str, Any], optim_state_dict: dict[str, Any], options: StateDictOptions | None = None
+    model: Any,
+    optimizers: Any,
+    *,
+    model_state_dict: dict[str, Any],
+    optim_state_dict: dict[str, Any],
+    options: StateDictOptions | None = None,
 ) -> Any:
     """:func:`set_model_state_dict` and :func:`set_optimizer_state_dict`."""
     if optim_state_dict:

@@ -57,9 +57,7 @@ def shaped(values: np.ndarray, size: Size, dtype: np.dtype) -> np.ndarray:
 # --- uniform and normal ------------------------------------------------------------------------------------------
 
 
-def uniform(
-    generator: Generator, size: Size, low: float = 0.0, high: float = 1.0, dtype: DTypeLike = np.float32
-) -> np.ndarray:
+def uniform(generator: Generator, size: Size, low: float = 0.0, high: float = 1.0, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Samples of the uniform distribution on [low, high), of a floating or complex dtype.
 
     ``float64`` samples have 53 random bits, all others 24. Complex ones are two real samples each.
@@ -93,9 +91,7 @@ def _check_bounds(low: float, high: float, dtype: np.dtype) -> None:
     limit = _LARGEST[dtype]
     for name, value in (("from", low), ("to", high)):
         if not -limit <= value <= limit:
-            raise RuntimeError(
-                f"{name} is out of bounds for {dtype.name}: expected at most {limit:g} in size, got {value:g}"
-            )
+            raise RuntimeError(f"{name} is out of bounds for {dtype.name}: expected at most {limit:g} in size, got {value:g}")
     if not low <= high:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={high:g}")
     if high - low > limit:
@@ -182,9 +178,7 @@ def _serial_normal(generator: Generator, n: int) -> np.ndarray:
 # --- integers ----------------------------------------------------------------------------------------------------
 
 
-def integers(
-    generator: Generator, size: Size, low: int = 0, high: int | None = None, dtype: DTypeLike = np.int64
-) -> np.ndarray:
+def integers(generator: Generator, size: Size, low: int = 0, high: int | None = None, dtype: DTypeLike = np.int64) -> np.ndarray:
     """Uniform integers from ``low`` to ``high - 1``, of any real dtype (``randint``, ``random_(from, to)``).
 
     ``high=None`` means as far as the dtype counts: its largest integer, or 2**digits for a floating one. A range of
@@ -237,9 +231,7 @@ def _check_range(low: int, last: int, dtype: np.dtype) -> None:
         return
     for name, value in (("from", low), ("to - 1", last)):
         if not first <= value <= limit:
-            raise RuntimeError(
-                f"{name} is out of bounds for {dtype.name}: expected from {first} to {limit}, got {value}"
-            )
+            raise RuntimeError(f"{name} is out of bounds for {dtype.name}: expected from {first} to {limit}, got {value}")
         if digits and abs(value) > 1 << digits:
             warnings.warn(
                 f"{name} is out of bounds [-(2^{digits}), 2^{digits}]. Due to precision limitations {dtype.name} can support "
@@ -369,9 +361,7 @@ def _shuffle_inside_out(partners: np.ndarray) -> np.ndarray:
 # --- chances and continuous distributions ------------------------------------------------------------------------
 
 
-def bernoulli(
-    generator: Generator, size: Size, p: float | np.ndarray, dtype: DTypeLike = np.float32, one: float = 1
-) -> np.ndarray:
+def bernoulli(generator: Generator, size: Size, p: float | np.ndarray, dtype: DTypeLike = np.float32, one: float = 1) -> np.ndarray:
     """``one`` with probability ``p``, else 0. ``p``: a number, or an array that broadcasts to ``size``.
 
     A number or a ``float64`` array is compared with 53 random bits, an array of another floating dtype with 24.
@@ -438,9 +428,7 @@ def geometric(generator: Generator, size: Size, p: float, dtype: DTypeLike = np.
         return shaped(np.ceil(np.log(generator.doubles(_count(size))) / math.log1p(-p)), size, dtype)
 
 
-def cauchy(
-    generator: Generator, size: Size, median: float = 0.0, sigma: float = 1.0, dtype: DTypeLike = np.float32
-) -> np.ndarray:
+def cauchy(generator: Generator, size: Size, median: float = 0.0, sigma: float = 1.0, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Samples of the Cauchy distribution: ``median + sigma * tan(pi * (u - 1/2))``."""
     dtype = np.dtype(dtype)
     if not sigma > 0:
@@ -455,9 +443,7 @@ def cauchy(
         return shaped(fma(tangent, float(sigma), float(median)), size, dtype)
 
 
-def log_normal(
-    generator: Generator, size: Size, mean: float = 1.0, std: float = 2.0, dtype: DTypeLike = np.float32
-) -> np.ndarray:
+def log_normal(generator: Generator, size: Size, mean: float = 1.0, std: float = 2.0, dtype: DTypeLike = np.float32) -> np.ndarray:
     """The exponential function of normal samples, always drawn serially."""
     if not std > 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
@@ -474,9 +460,7 @@ def multinomial(generator: Generator, p: np.ndarray, n: int, replacement: bool =
     order is not defined); with replacement a uniform number is looked up in the cumulative sums.
     """
     if p.dtype not in DIGITS:
-        raise RuntimeError(
-            f"multinomial only supports floating-point dtypes for input, got: {scalar_name(p.dtype)}"
-        )
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {scalar_name(p.dtype)}")
     if p.ndim not in (1, 2):
         raise RuntimeError(f"prob_dist must be 1 or 2 dim, got {p.ndim} dimensions of shape {p.shape}")
     if n <= 0:

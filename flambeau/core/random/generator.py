@@ -52,9 +52,7 @@ class Generator:
     def __init__(self, device: Device | str = "cpu") -> None:
         self._device = Device(device)
         if not str(self._device).startswith("cpu"):
-            raise RuntimeError(
-                f"Device type {self._device} is not supported: flambeau has CPU generators, expected 'cpu'"
-            )
+            raise RuntimeError(f"Device type {self._device} is not supported: flambeau has CPU generators, expected 'cpu'")
         self._bits: np.random.MT19937 | None = (
             None  # made at the first draw: numpy.random takes longer to import than all of flambeau's core
         )

@@ -156,9 +156,7 @@ def binomial(generator: Generator, count: np.ndarray, prob: np.ndarray) -> np.nd
     if count.dtype not in (FLOAT, DOUBLE):
         raise unsupported("binomial_cpu", count.dtype)
     real = count.dtype.type
-    return _draw(
-        "binomial_cpu", generator, lambda source, n, p: _binomial(source, n, p, real), count.dtype, count, prob
-    )
+    return _draw("binomial_cpu", generator, lambda source, n, p: _binomial(source, n, p, real), count.dtype, count, prob)
 
 
 def _binomial(source: _Serial, count: float, prob: float, real: type) -> float:

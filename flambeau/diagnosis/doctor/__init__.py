@@ -1,8 +1,8 @@
 """The doctor: mistakes that do not raise, found while a program runs.
 
-``flambeau doctor script.py`` and ``flambeau run --check script.py`` watch a whole program, ``with flambeau.doctor():`` a part of one.
-Each mistake is known to one small rule (``rules``), which is told what happens (``watching``) or reads the program's text (``rules/source``).
-While the doctor watches, programs run slower, as all calls come to it; otherwise nothing of it is there.
+``flambeau doctor script.py`` and ``flambeau run --check script.py`` watch a whole program, ``with flambeau.doctor():`` a part of
+one. Each mistake is known to one small rule (``rules``), which is told what happens (``watching``) or reads the program's text
+(``rules/source``). While the doctor watches, programs run slower, as all calls come to it; otherwise nothing of it is there.
 """
 
 from __future__ import annotations

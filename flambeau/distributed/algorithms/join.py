@@ -60,7 +60,9 @@ class Join:
     ``throw_on_early_termination`` raises in all of them when the first is done.
     """
 
-    def __init__(self, joinables: list[Joinable], enable: bool = True, throw_on_early_termination: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, joinables: list[Joinable], enable: bool = True, throw_on_early_termination: bool = False, **kwargs: Any
+    ) -> None:
         if not joinables:
             raise ValueError("The join context manager requires at least one joinable")
         self._joinables, self._enable, self._throw = joinables, enable, throw_on_early_termination
@@ -82,7 +84,10 @@ class Join:
                 raise RuntimeError(f"Rank {self._group.rank()} exhausted all inputs.")
             last, rounds = False, rounds + 1
             if rounds == 1000:
-                warnings.warn("Detected uneven input skew of greater than 1000. This means that a rank has exhausted its inputs long before others.", stacklevel=2)
+                warnings.warn(
+                    "Detected uneven input skew of greater than 1000. This means that a rank has exhausted its inputs long before others.",
+                    stacklevel=2,
+                )
             for hook in self._hooks:
                 hook.main_hook()
         for hook in self._hooks:

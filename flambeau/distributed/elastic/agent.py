@@ -153,13 +153,19 @@ class Agent:
         if settings.workers > 1 and "OMP_NUM_THREADS" not in os.environ:
             common["OMP_NUM_THREADS"] = 1
         environments = [
-            {name: str(value) for name, value in {**common, "LOCAL_RANK": i, "RANK": place.first + i, "ROLE_RANK": place.first + i}.items()}
+            {
+                name: str(value)
+                for name, value in {**common, "LOCAL_RANK": i, "RANK": place.first + i, "ROLE_RANK": place.first + i}.items()
+            }
             for i in range(settings.workers)
         ]
-        return Workers(settings.command, environments, os.path.join(settings.log_dir, f"attempt_{attempt}"), settings.output, settings.role)
+        return Workers(
+            settings.command, environments, os.path.join(settings.log_dir, f"attempt_{attempt}"), settings.output, settings.role
+        )
 
     def _watch(self, workers: Workers, attempt: int, place: Place) -> dict[int, ProcessFailure] | None:
-        """Waits until all workers have ended well (``None``), or one has not, here or at another machine; those of here that have not."""
+        """Waits until all workers have ended well (``None``), or one has not, here or at another machine; those of here that have
+        not."""
         several = len(place.workers) > 1
         while True:
             codes = workers.poll()

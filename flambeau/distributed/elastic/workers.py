@@ -46,7 +46,9 @@ class Output:
 class Workers:
     """Processes that run one command, each with its own variables of the environment. ``folder`` is for their files."""
 
-    def __init__(self, command: Sequence[str], environments: Sequence[Mapping[str, str]], folder: str, output: Output, role: str) -> None:
+    def __init__(
+        self, command: Sequence[str], environments: Sequence[Mapping[str, str]], folder: str, output: Output, role: str
+    ) -> None:
         self._processes: list[subprocess.Popen] = []
         self._ended: dict[int, int] = {}
         self._threads: list[threading.Thread] = []
@@ -54,7 +56,9 @@ class Workers:
         try:
             for rank, environment in enumerate(environments):
                 os.makedirs(self._folders[rank], exist_ok=True)
-                self._start(rank, command, {**os.environ, **environment, "TORCHELASTIC_ERROR_FILE": self._error_file(rank)}, output, role)
+                self._start(
+                    rank, command, {**os.environ, **environment, "TORCHELASTIC_ERROR_FILE": self._error_file(rank)}, output, role
+                )
         except BaseException:
             self.stop()
             raise

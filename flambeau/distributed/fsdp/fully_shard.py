@@ -168,11 +168,17 @@ def _found(module: Any, ignored: set[int]) -> list[tuple[Tensor, list[tuple[dict
             if p is None or id(p) in ignored:
                 continue
             if isinstance(p, DTensor):
-                raise NotImplementedError(f"fully_shard: parameter {name} is a DTensor already; sharding it along a second mesh is not there yet")
+                raise NotImplementedError(
+                    f"fully_shard: parameter {name} is a DTensor already; sharding it along a second mesh is not there yet"
+                )
             if not p.dim():
-                raise ValueError(f"fully_shard doesn't support scalar parameters. Change {name} to a 1D tensor with numel equal to 1.")
+                raise ValueError(
+                    f"fully_shard doesn't support scalar parameters. Change {name} to a 1D tensor with numel equal to 1."
+                )
             if getattr(p, "_fsdp_taken", False):
-                raise ValueError(f"fully_shard: parameter {name} is shared with a module that is sharded already; shard a module that has both")
+                raise ValueError(
+                    f"fully_shard: parameter {name} is shared with a module that is sharded already; shard a module that has both"
+                )
             found.setdefault(id(p), (p, []))[1].append((module._parameters, name))
         for child in module.children():
             walk(child, False)
@@ -188,12 +194,14 @@ def fully_shard(
 ) -> Any:  # fmt: skip
     """Divides the parameters of a module among the processes of a mesh, and their gradients and optimizer states with them.
 
-    Parameters become :class:`DTensor`, cut along dim 0 (or as ``shard_placement_fn`` says). Those that an inner call has not taken already are
-    gathered together before the module's forward pass, and given back after it. Call it for the layers first and for the model last: then
-    a process holds :math:`1/N` of all, and the whole of one layer. ``reshard_after_forward=False`` keeps what is whole until the backward
-    pass is done; by default the outermost module does. A mesh of two dims: replicas along the first, parts along the second.
+    Parameters become :class:`DTensor`, cut along dim 0 (or as ``shard_placement_fn`` says). Those that an inner call has not taken
+    already are gathered together before the module's forward pass, and given back after it. Call it for the layers first and for
+    the model last: then a process holds :math:`1/N` of all, and the whole of one layer. ``reshard_after_forward=False`` keeps what
+    is whole until the backward pass is done; by default the outermost module does. A mesh of two dims: replicas along the first,
+    parts along the second.
 
-    Each process begins with its part of its own values: make the same in all (``torch.manual_seed``). Make the optimizer afterwards.
+    Each process begins with its part of its own values: make the same in all (``torch.manual_seed``). Make the optimizer
+    afterwards.
 
     >>> import flambeau as torch
     >>> from flambeau import distributed as dist, nn

@@ -21,7 +21,9 @@ def mapped(values: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(values, list):
         return type(values)([mapped(value, change) for value in values])
     if dataclasses.is_dataclass(values) and not isinstance(values, type):
-        return dataclasses.replace(values, **{f.name: mapped(getattr(values, f.name), change) for f in dataclasses.fields(values) if f.init})
+        return dataclasses.replace(
+            values, **{f.name: mapped(getattr(values, f.name), change) for f in dataclasses.fields(values) if f.init}
+        )
     if isinstance(values, dict):
         return type(values)({key: mapped(value, change) for key, value in values.items()})
     return values

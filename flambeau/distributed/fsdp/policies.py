@@ -16,9 +16,9 @@ __all__ = ["CPUOffloadPolicy", "MixedPrecisionPolicy", "OffloadPolicy"]
 
 @dataclass(frozen=True)
 class MixedPrecisionPolicy:
-    """In which dtypes a module computes: ``param_dtype`` is that of gathered parameters and, with ``cast_forward_inputs``, of inputs,
-    ``reduce_dtype`` that in which gradients are added up (by default that of the parameters), ``output_dtype`` that of outputs. Parameters
-    stay in their dtype, and so do their gradients."""
+    """In which dtypes a module computes: ``param_dtype`` is that of gathered parameters and, with ``cast_forward_inputs``, of
+    inputs, ``reduce_dtype`` that in which gradients are added up (by default that of the parameters), ``output_dtype`` that of
+    outputs. Parameters stay in their dtype, and so do their gradients."""
 
     param_dtype: Dtype | None = None
     reduce_dtype: Dtype | None = None

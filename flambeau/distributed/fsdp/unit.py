@@ -1,10 +1,10 @@
 """The parameters of a module that are gathered together before it is used, and given back after it.
 
-Each process keeps a part of each parameter, as a :class:`DTensor`. Before the forward pass the parts are gathered, by a function on the
-tape (:class:`Gather`) whose backward pass adds the gradients up over all processes and keeps a part of them. After the forward pass the
-gathered memory is given back: what the tape holds are *values that have gone*, which come back when the backward pass gets to the module's
-outputs (:class:`Return`), since their places in the recorded graph are the same. So a process holds its parts, and the whole of one
-module or two.
+Each process keeps a part of each parameter, as a :class:`DTensor`. Before the forward pass the parts are gathered, by a function
+on the tape (:class:`Gather`) whose backward pass adds the gradients up over all processes and keeps a part of them. After the
+forward pass the gathered memory is given back: what the tape holds are *values that have gone*, which come back when the backward
+pass gets to the module's outputs (:class:`Return`), since their places in the recorded graph are the same. So a process holds its
+parts, and the whole of one module or two.
 
 Source: Zhao et al., "PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel", 2023.
 """
@@ -228,7 +228,9 @@ class Unit:
             pending = self.replicas.transport.all_reduce(total, ReduceOp.SUM)
             wait_for(pending, self.replicas, "all_reduce", self.replicas.timeout)
             total = pending.result
-        divisor = self.divisor or self.group.size() * (self.replicas.size() if self.replicas is not None and self.reduces_replicas else 1)
+        divisor = self.divisor or self.group.size() * (
+            self.replicas.size() if self.replicas is not None and self.reduces_replicas else 1
+        )
         return (total / divisor).astype(total.dtype, copy=False)
 
 
@@ -298,5 +300,3 @@ class Return(Function):
         for unit in ctx.call.unit.next_backward:
             unit.fetch()
         return None, *gradients
-
-

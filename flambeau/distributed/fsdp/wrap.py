@@ -1,7 +1,7 @@
 """Which modules of a model are sharded as units of their own: policies for ``FullyShardedDataParallel``.
 
-A policy is a function of ``module``, ``recurse`` and ``nonwrapped_numel``, the number of elements that no inner unit has. With ``recurse`` it
-says whether to look at the children, without whether the module is a unit.
+A policy is a function of ``module``, ``recurse`` and ``nonwrapped_numel``, the number of elements that no inner unit has. With
+``recurse`` it says whether to look at the children, without whether the module is a unit.
 
 Source: https://docs.pytorch.org/docs/stable/fsdp.html
 """
@@ -63,7 +63,9 @@ def size_based_auto_wrap_policy(
     large = nonwrapped_numel >= min_num_params
     if recurse:
         return large and type(module).__name__ not in {c.__name__ for c in force_leaf_modules or {_named("MultiheadAttention")}}
-    return large and type(module).__name__ not in {c.__name__ for c in exclude_wrap_modules or {_named("ModuleList"), _named("ModuleDict")}}
+    return large and type(module).__name__ not in {
+        c.__name__ for c in exclude_wrap_modules or {_named("ModuleList"), _named("ModuleDict")}
+    }
 
 
 def _named(name: str) -> type:

@@ -28,11 +28,16 @@ __all__ = [
 
 
 def distribute_tensor(
-    tensor: Tensor, device_mesh: DeviceMesh | None = None, placements: Sequence[Placement] | None = None, *, src_data_rank: int | None = 0
+    tensor: Tensor,
+    device_mesh: DeviceMesh | None = None,
+    placements: Sequence[Placement] | None = None,
+    *,
+    src_data_rank: int | None = 0,
 ) -> DTensor:
     """Lays a leaf on a mesh: each process keeps its part. All processes call this.
 
-    The values are those of the process ``src_data_rank`` along each dim of the mesh; ``None``: all have the same, and nothing is sent.
+    The values are those of the process ``src_data_rank`` along each dim of the mesh; ``None``: all have the same, and nothing is
+    sent.
 
     >>> import flambeau as torch
     >>> from flambeau import distributed as dist
@@ -68,7 +73,8 @@ def distribute_module(
     module: Any, device_mesh: DeviceMesh | None = None, partition_fn: Callable[[str, Any, DeviceMesh], None] | None = None,
     input_fn: Callable[..., Any] | None = None, output_fn: Callable[..., Any] | None = None,
 ) -> Any:  # fmt: skip
-    """Lays the parameters of a module on a mesh: as ``partition_fn(name, submodule, mesh)`` does, those that it leaves in all processes.
+    """Lays the parameters of a module on a mesh: as ``partition_fn(name, submodule, mesh)`` does, those that it leaves in all
+    processes.
 
     ``input_fn(module, inputs, mesh)`` and ``output_fn(module, outputs, mesh)`` change what goes in and comes out.
     """
@@ -97,7 +103,11 @@ def compute_local_shape_and_global_offset(
 
 def _made(make: Callable[..., Tensor]) -> Callable[..., DTensor]:
     def create(
-        *size: Any, requires_grad: bool = False, device_mesh: DeviceMesh | None = None, placements: Sequence[Placement] | None = None, **settings: Any
+        *size: Any,
+        requires_grad: bool = False,
+        device_mesh: DeviceMesh | None = None,
+        placements: Sequence[Placement] | None = None,
+        **settings: Any,
     ) -> DTensor:
         shape = size[0] if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
         mesh = _mesh(device_mesh)
@@ -105,7 +115,9 @@ def _made(make: Callable[..., Tensor]) -> Callable[..., DTensor]:
         return divided(lay(make(shape, **settings), mesh, laid).requires_grad_(requires_grad), shape, mesh, laid)
 
     create.__name__ = create.__qualname__ = make.__name__
-    create.__doc__ = f"``torch.{make.__name__}`` on a mesh, with the same values in all processes: each makes all of it and keeps its part."
+    create.__doc__ = (
+        f"``torch.{make.__name__}`` on a mesh, with the same values in all processes: each makes all of it and keeps its part."
+    )
     return create
 
 

@@ -1,7 +1,7 @@
 """The class of tensors that lie on several processes.
 
-A :class:`DTensor` is what this process has, which is on the tape in its place, and how the whole lies on a mesh of processes. All processes
-make the same calls. Calls come by ``__torch_function__``; :mod:`flambeau.distributed.tensor.rules` says what they mean.
+A :class:`DTensor` is what this process has, which is on the tape in its place, and how the whole lies on a mesh of processes. All
+processes make the same calls. Calls come by ``__torch_function__``; :mod:`flambeau.distributed.tensor.rules` says what they mean.
 
 Source: https://docs.pytorch.org/docs/stable/distributed.tensor.html
 """
@@ -102,13 +102,17 @@ class DTensor(WrappingTensor):
             raise NotImplementedError("DTensor.redistribute: forward_dtype and backward_dtype are not there yet; cast with to()")
         laid = normalized(placements, self._mesh, self.dim())
         if any(isinstance(p, Partial) and p != q for p, q in zip(laid, self._placements, strict=True)):
-            raise RuntimeError(f"Can not redistribute from {self._placements} to {laid}, redistributing to Partial is for internal use only!")
+            raise RuntimeError(
+                f"Can not redistribute from {self._placements} to {laid}, redistributing to Partial is for internal use only!"
+            )
         return self._laid(laid)
 
     def _laid(self, placements: Placements) -> DTensor:
         if placements == self._placements:
             return self
-        return divided(redistribute.apply(self._v, self._shape, self._mesh, self._placements, placements), self._shape, self._mesh, placements)
+        return divided(
+            redistribute.apply(self._v, self._shape, self._mesh, self._placements, placements), self._shape, self._mesh, placements
+        )
 
     # --- what it is -------------------------------------------------------------------------------------------
 
@@ -185,7 +189,9 @@ class DTensor(WrappingTensor):
     def _grad(self, value: Any) -> None:
         self.grad = value
 
-    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None) -> None:
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
         """The backward pass, in all processes, from what each has."""
         self._laid(tuple(Replicate() if isinstance(p, Partial) else p for p in self._placements))._v.backward(
             gradient._v if isinstance(gradient, DTensor) else gradient, retain_graph, create_graph, inputs
@@ -229,7 +235,9 @@ def normalized(placements: Sequence[Placement], mesh: DeviceMesh, dims: int) -> 
         RuntimeError: a dim does not exist.
     """
     if len(placements) != mesh.ndim:
-        raise ValueError(f"`placements` must have the same length as `device_mesh.ndim`! Found placements length: {len(placements)}, and device_mesh.ndim: {mesh.ndim}.")
+        raise ValueError(
+            f"`placements` must have the same length as `device_mesh.ndim`! Found placements length: {len(placements)}, and device_mesh.ndim: {mesh.ndim}."
+        )
     result: list[Placement] = []
     for placement in placements:
         if type(placement) is Shard:

@@ -1,7 +1,7 @@
 """Parts of tensors on several processes: who has which, and how they are exchanged.
 
-A tensor lies on a mesh by one placement for each dim of the mesh, applied from the first to the last. ``Shard(d)`` cuts dim ``d`` as
-``chunk`` does: all parts have :math:`\\lceil n / k \\rceil` rows but the last ones, which have what is left, perhaps nothing.
+A tensor lies on a mesh by one placement for each dim of the mesh, applied from the first to the last. ``Shard(d)`` cuts dim ``d``
+as ``chunk`` does: all parts have :math:`\\lceil n / k \\rceil` rows but the last ones, which have what is left, perhaps nothing.
 
 Source: https://docs.pytorch.org/docs/stable/distributed.tensor.html
 """
@@ -75,10 +75,13 @@ def gathered(part: Tensor, dim: int, length: int, group: ProcessGroup) -> Tensor
 
 
 def moved(local: Tensor, shape: Sequence[int], mesh: DeviceMesh, source: Placements, target: Placements) -> Tensor:
-    """What this process has of a tensor when it lies by ``target``, from what it has when it lies by ``source``. All processes call this."""
+    """What this process has of a tensor when it lies by ``target``, from what it has when it lies by ``source``. All processes
+    call this."""
     changed = {i for i in range(mesh.ndim) if source[i] != target[i]}
     dims = {p.dim for i in changed for p in (source[i], target[i]) if isinstance(p, Shard)}
-    changed |= {i for i in range(mesh.ndim) for p in (source[i],) if isinstance(p, Shard) and p.dim in dims}  # which are cut in the same dim
+    changed |= {
+        i for i in range(mesh.ndim) for p in (source[i],) if isinstance(p, Shard) and p.dim in dims
+    }  # which are cut in the same dim
     for i in sorted(changed, reverse=True):
         placement, group = source[i], mesh.get_group(i)
         if isinstance(placement, Partial):

@@ -1,7 +1,8 @@
 """What calls mean of tensors that lie on several processes.
 
-What works element by element is computed of the parts. What makes tensors like others makes parts like theirs. Norms are made of norms of
-parts. For everything else each process gathers what it lacks and computes all, which is always right: the result is replicated.
+What works element by element is computed of the parts. What makes tensors like others makes parts like theirs. Norms are made of
+norms of parts. For everything else each process gathers what it lacks and computes all, which is always right: the result is
+replicated.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from flambeau.tensor import Tensor
 
 __all__ = ["apply", "lay"]
 
-_LIKE = frozenset("zeros_like ones_like empty_like full_like clone contiguous to float double half bfloat16 type_as detach requires_grad_ retain_grad".split())
+_LIKE = frozenset(
+    "zeros_like ones_like empty_like full_like clone contiguous to float double half bfloat16 type_as detach requires_grad_ retain_grad".split()
+)
 _FILLING = frozenset("zero_ fill_ detach_".split())
 _VALUED = frozenset("ones_like full_like empty_like fill_".split())
 _DRAWING = frozenset("normal_ uniform_ trunc_normal_ kaiming_uniform_ kaiming_normal_ xavier_uniform_ xavier_normal_ orthogonal_ eye_ constant_ ones_ zeros_ "
@@ -125,7 +128,8 @@ def _fitted(t: DTensor, shape: Any, mesh: DeviceMesh, laid: Placements) -> Tenso
         raise RuntimeError("DTensors of different meshes: redistribute cannot move between them")
     offset = len(shape) - t.dim()
     own = tuple(
-        Shard(p.dim - offset) if isinstance(p, Shard) and p.dim >= offset and t.shape[p.dim - offset] != 1 else Replicate() for p in laid
+        Shard(p.dim - offset) if isinstance(p, Shard) and p.dim >= offset and t.shape[p.dim - offset] != 1 else Replicate()
+        for p in laid
     )
     return t._laid(own)._v
 
@@ -135,7 +139,12 @@ def _copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
         assert isinstance(source, DTensor)
         return target.copy_(source.full_tensor())
     if not isinstance(source, DTensor):
-        source = divided(lay(source.expand(target.shape), target.device_mesh, _without_sums(target.placements)), target.shape, target.device_mesh, target.placements)
+        source = divided(
+            lay(source.expand(target.shape), target.device_mesh, _without_sums(target.placements)),
+            target.shape,
+            target.device_mesh,
+            target.placements,
+        )
     target._v.copy_(_fitted(source, target.shape, target.device_mesh, target.placements))
     return target
 
@@ -154,7 +163,7 @@ def _draw(function: Callable, args: tuple, kwargs: dict) -> Tensor:
     """Fills a tensor as its whole would be filled: each process draws all of it, and keeps its part."""
     target = next(iter(_divided((args, kwargs))))
     whole = ops.empty(target.shape, dtype=target.dtype)
-    swapped = (lambda t: whole if t is target else t.full_tensor())  # noqa: E731
+    swapped = lambda t: whole if t is target else t.full_tensor()  # noqa: E731
     with no_grad():
         function(*_mapped(args, swapped), **_mapped(kwargs, swapped))
         target._v.copy_(lay(whole, target.device_mesh, target.placements))
@@ -171,7 +180,8 @@ def _norm(function: Callable, args: tuple, kwargs: dict) -> DTensor | None:
 
 
 def _total_norm(*tensors: Tensor, ord: float) -> DTensor:
-    r"""The norm of tensors as if they were one vector, from norms of parts: :math:`(\sum_i |x_i|^p)^{1/p}`, or the greatest for infinity."""
+    r"""The norm of tensors as if they were one vector, from norms of parts: :math:`(\sum_i |x_i|^p)^{1/p}`, or the greatest for
+    infinity."""
     mesh = next(_divided(tensors)).device_mesh
     largest = ord == float("inf")
     kinds: dict[Placements, list[Tensor]] = {}
@@ -180,7 +190,11 @@ def _total_norm(*tensors: Tensor, ord: float) -> DTensor:
             if t.device_mesh != mesh:
                 raise RuntimeError("the norm of DTensors of different meshes: compute one for each mesh")
             t = t._laid(_without_sums(t.placements))
-        laid = tuple(Partial("max" if largest else "sum") if isinstance(p, Shard) else Replicate() for p in t.placements) if isinstance(t, DTensor) else (Replicate(),) * mesh.ndim
+        laid = (
+            tuple(Partial("max" if largest else "sum") if isinstance(p, Shard) else Replicate() for p in t.placements)
+            if isinstance(t, DTensor)
+            else (Replicate(),) * mesh.ndim
+        )
         kinds.setdefault(laid, []).append(t._v if isinstance(t, DTensor) else t)
     totals = []
     for laid, parts in kinds.items():

@@ -197,9 +197,7 @@ class _Heads(Frame):
 
         self.between(self.code.index(0), rows, row)
 
-    def along(
-        self, count: Value, carried: list[Value], body: Callable[..., list[Value]], end: Value | None = None
-    ) -> list[Value]:
+    def along(self, count: Value, carried: list[Value], body: Callable[..., list[Value]], end: Value | None = None) -> list[Value]:
         """Vectors of ``count`` elements, or as many as there are to ``end``: ``body(j, mask, carried)``."""
         code, lanes = self.code, self.lanes
 
@@ -265,9 +263,7 @@ class _Forward(_Heads):
 
             def weigh(j: Value, mask: Value, sums: list[Value]) -> list[Value]:
                 place = line.offset(j, kind)
-                weight = mask.select(
-                    vmath.exp(place.load(kind, lanes) - most.splat(lanes)), code.const(0.0, kind, lanes)
-                )
+                weight = mask.select(vmath.exp(place.load(kind, lanes) - most.splat(lanes)), code.const(0.0, kind, lanes))
                 place.store(weight)
                 return [sums[0] + weight]
 

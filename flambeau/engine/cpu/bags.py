@@ -1,7 +1,8 @@
 """Sums of rows of a table, bag by bag.
 
-``bag_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {table, indices[, bags], result, fault, words...}``, and the
-words. A sum stays in registers until its bag ends; the table's columns are done some vectors at a time.
+``bag_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with
+``args = {table, indices[, bags], result, fault, words...}``, and the words. A sum stays in registers until its bag ends; the
+table's columns are done some vectors at a time.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ WORTH_DIVIDING = 1 << 17
 """Sums of so many numbers are divided between threads."""
 
 _WORDS = ("entry", "checked", "rows", "count", "bags", "width", "row", "next", "across", "bag")
-"""What divides bags between threads; whether indices are looked at first; how many rows the table has, how many indices there are (of each
-bag, if these are equally long), how many bags and columns; and in bytes how far rows are apart, indices, those of neighbouring bags of equal
-length, and the numbers of bags."""
+"""What divides bags between threads; whether indices are looked at first; how many rows the table has, how many indices there are
+(of each bag, if these are equally long), how many bags and columns; and in bytes how far rows are apart, indices, those of
+neighbouring bags of equal length, and the numbers of bags."""
 
 
 def bag_kernel(spec: BagSpec) -> tuple[int, tuple[int, ...]]:
     """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments."""
-    on, form = session(), ("bags", KINDS[spec.dtype.name], spec.indices.itemsize * 8, spec.numbers.itemsize * 8 if spec.numbers else 0)
+    on, form = (
+        session(),
+        ("bags", KINDS[spec.dtype.name], spec.indices.itemsize * 8, spec.numbers.itemsize * 8 if spec.numbers else 0),
+    )
     if form not in on.memo:
         on.memo[form] = _Bags(on, *form[1:]).kernel(form)
     total = spec.entries * spec.width * (1 if spec.numbers else spec.bags)
@@ -86,7 +90,9 @@ class _Bags(Frame):
             return code.loop(code.index(0), word("count"), 1, [first, found], one)[1]
 
         if not self.numbers:
-            each = code.loop(code.index(0), bags, 1, [indices, code.index(0)], lambda _, at: [bytes_on(at[0], word("across")), line(*at)])
+            each = code.loop(
+                code.index(0), bags, 1, [indices, code.index(0)], lambda _, at: [bytes_on(at[0], word("across")), line(*at)]
+            )
             return each[1]
 
         def number(_: Value, carried: list[Value]) -> list[Value]:

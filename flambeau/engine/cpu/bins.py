@@ -103,8 +103,8 @@ class _Bins(Planes):
         self.bins("down", row)
 
     def window(self, corner: Value, start: Value, extents: tuple[Value, ...], to: Value, *others: Value) -> None:
-        """The window whose first element lies at ``corner`` and is number ``start`` of the plane. It has so many rows and columns, and
-        a row of it the ``end`` that :meth:`columns` is to be told."""
+        """The window whose first element lies at ``corner`` and is number ``start`` of the plane. It has so many rows and columns,
+        and a row of it the ``end`` that :meth:`columns` is to be told."""
         raise NotImplementedError
 
 

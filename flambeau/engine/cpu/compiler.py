@@ -99,7 +99,9 @@ class Session:
         target = llvm.Target.from_triple(triple)
         self._target = target.create_target_machine(machine.cpu, machine.features, opt=2, reloc=reloc, codemodel=model)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self._target)
-        self._salt = "\n".join([repr(machine), reloc, model, "nounwind", llvmlite.__version__, str(llvm.llvm_version_info), release, ""])
+        self._salt = "\n".join(
+            [repr(machine), reloc, model, "nounwind", llvmlite.__version__, str(llvm.llvm_version_info), release, ""]
+        )
         self.memo: dict = {}  # addresses of what has been made, by whatever its maker finds it by
 
     def compile_ir(self, ir: str, name: str) -> int:
@@ -446,17 +448,20 @@ def driver() -> Callable[[int, int], None]:
 @cache
 def addresser() -> Callable:
     """``address_of(array)``: where the memory of an array begins; NumPy's own way takes ten times as long."""
-    return builtin("flambeau_address", session().compile_ir(_ADDRESS.replace("DATA", str(object.__basicsize__)), "flambeau_address"))
+    return builtin(
+        "flambeau_address", session().compile_ir(_ADDRESS.replace("DATA", str(object.__basicsize__)), "flambeau_address")
+    )
 
 
 @cache
 def launcher() -> Callable:
-    """``launch(code, *arrays, *numbers)``: tells kernels where arrays are, calls them, and gives ``None``; with the GIL all the while.
+    """``launch(code, *arrays, *numbers)``: tells kernels where arrays are, calls them, and gives ``None``; with the GIL all the
+    while.
 
     ``code`` is the address of words: that of pairs as for :func:`driver`, how many these are, how many entries follow, and that of
-    the class of arrays. An entry is {sort, which argument, where to, offset in bytes}: the address of an array's memory (sort 0), or
-    the value of a number, as a double (1) or an integer (2). Where what should be an array is none, nothing runs, and ``code`` is
-    given back.
+    the class of arrays. An entry is {sort, which argument, where to, offset in bytes}: the address of an array's memory (sort 0),
+    or the value of a number, as a double (1) or an integer (2). Where what should be an array is none, nothing runs, and ``code``
+    is given back.
     """
     driver()  # which makes what runs kernels known
     size = object.__basicsize__  # an object begins with its count and its class; of an array, the address of its memory follows
@@ -476,4 +481,3 @@ def with_clock(ir: str, triple: str | None = None) -> str:
     name, slice = _CLOCKS.get((triple or llvm.get_process_triple()).split("-")[0], ("", 1))
     ir = ir.replace("CLOCK_DECLARATION", f"declare i64 @{name}()" if name else "").replace("SLICE", str(slice))
     return ir.replace("CLOCK\n", f"call i64 @{name}()\n" if name else "add i64 0, 0\n")
-

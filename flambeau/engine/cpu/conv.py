@@ -165,7 +165,15 @@ class _PassWords:
     """The words of one pass."""
 
     def __init__(
-        self, session: Session, spec: ConvSpec, kind: str, p: Pass, copies: Copies, channels: int, out: int, to_strides: tuple[int, ...]
+        self,
+        session: Session,
+        spec: ConvSpec,
+        kind: str,
+        p: Pass,
+        copies: Copies,
+        channels: int,
+        out: int,
+        to_strides: tuple[int, ...],
     ) -> None:
         self.session = session
         self.spec = spec

@@ -108,9 +108,7 @@ class Copies:
         starts = self.starts()
         found = []
         for tap in p.taps:
-            at = next(
-                i for i, x in enumerate(self.planes) if (x.remainder, x.shift) == (tap.row % p.row_step, tap.column)
-            )
+            at = next(i for i, x in enumerate(self.planes) if (x.remainder, x.shift) == (tap.row % p.row_step, tap.column))
             found.append(starts[at] + (tap.row // p.row_step - self.planes[at].low) * self.columns)
         return found
 

@@ -245,9 +245,7 @@ class _Dots(Convolution):
 
         def unit(first: Value, images: Value, _: Value) -> None:
             from_x, from_dy = bytes_on(x, first * number("x_image")), bytes_on(dy, first * number("dy_image"))
-            self.parts(
-                number("rows"), number("band"), lambda start, rows, _: self.unit(from_x, from_dy, images, start, rows)
-            )
+            self.parts(number("rows"), number("band"), lambda start, rows, _: self.unit(from_x, from_dy, images, start, rows))
 
         self.parts(number("n"), number("together"), unit)
 

@@ -98,7 +98,9 @@ class Form:
     def trips(self, dim: int) -> int:
         """Steps of a walk over ``dim`` of the form's own schedule."""
         extent = self.schedule.loop.shape[dim]
-        return -(-extent // TILE) if dim == self.schedule.tile else extent // self.lanes if dim == self.schedule.lane_dim else extent
+        return (
+            -(-extent // TILE) if dim == self.schedule.tile else extent // self.lanes if dim == self.schedule.lane_dim else extent
+        )
 
 
 def bind(loop: Loop, machine: Machine | None = None) -> Bound:

@@ -1,12 +1,13 @@
 """Discrete Fourier transforms, a vector of lines at a time.
 
-``fourier_kernel(spec)`` gives a kernel, ``void kernel(i8** args)`` with ``args = {x, result, words...}``, and the words. There is one
-*stage* for each dim. It loads as many lines as a vector has lanes, so that each element of theirs is a vector of real parts and one of
-imaginary parts (a *cell*), transforms these, and stores them. Lines that lie one after the other are transposed on the way.
+``fourier_kernel(spec)`` gives a kernel, ``void kernel(i8** args)`` with ``args = {x, result, words...}``, and the words. There is
+one *stage* for each dim. It loads as many lines as a vector has lanes, so that each element of theirs is a vector of real parts
+and one of imaginary parts (a *cell*), transforms these, and stores them. Lines that lie one after the other are transposed on the
+way.
 
-A line of ``n = 4 * 4 * 3`` elements takes a pass for each factor (Stockham's form of Cooley and Tukey's algorithm, "An algorithm for the
-machine calculation of complex Fourier series", 1965): from one buffer to another, in the order in which the next one reads. The way
-back is the way forth with real and imaginary parts in each other's place.
+A line of ``n = 4 * 4 * 3`` elements takes a pass for each factor (Stockham's form of Cooley and Tukey's algorithm, "An algorithm
+for the machine calculation of complex Fourier series", 1965): from one buffer to another, in the order in which the next one
+reads. The way back is the way forth with real and imaginary parts in each other's place.
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ def fourier_kernel(spec: FourierSpec, session: Session | None = None) -> Made:
 
 
 _HEAD, _ENTRY = 2, 4
-"""Words at the beginning: how many stages there are, and the bytes of memory between them; for each its part, where its job is, how many
-tasks it has, and what divides these between threads."""
+"""Words at the beginning: how many stages there are, and the bytes of memory between them; for each its part, where its job is,
+how many tasks it has, and what divides these between threads."""
 
 
 class Stage(NamedTuple):
@@ -298,7 +299,12 @@ def _driver(session: Session) -> Code:
 
     def stage(i: Value) -> None:
         entry = words.offset(i * _ENTRY + _HEAD, "i64")
-        part, job, tasks, divide = entry.load("ptr"), entry.offset(1, "i64"), entry.offset(2, "i64").load("i64"), entry.offset(3, "i64").load("ptr")
+        part, job, tasks, divide = (
+            entry.load("ptr"),
+            entry.offset(1, "i64"),
+            entry.offset(2, "i64").load("i64"),
+            entry.offset(3, "i64").load("ptr"),
+        )
         context.offset(3, "ptr").store(bytes_on(words, job.load("i64")))
         alone = divide.compare("eq", Value(code, "null", "ptr", 0))
         w.when(alone, lambda: code.invoke(part, [context, code.index(0), tasks]))
@@ -361,7 +367,11 @@ class _Lines(Frame):
 
         def one(i: Value, at: list[Value]) -> list[Value]:
             words = self.table.offset(i * 4, "i64")
-            function, groups, done, table = words.load("ptr"), *(words.offset(k, "i64").load("i64") for k in (1, 2)), words.offset(3, "i64").load("ptr")
+            function, groups, done, table = (
+                words.load("ptr"),
+                *(words.offset(k, "i64").load("i64") for k in (1, 2)),
+                words.offset(3, "i64").load("ptr"),
+            )
             code.invoke(function, [at[0], at[1], groups, done, table, code.index(real), code.index(imaginary)])
             return [at[1], at[0]]
 

@@ -101,9 +101,7 @@ def _shares_weights(spec: GemmSpec) -> bool:
     have written these rows of it, as updates of weights are divided."""
     size = spec.dtype.itemsize
     few = not spec.rectified and 2 * spec.m <= 256 and prod(spec.batch) == 1 and spec.k >= 512
-    return (
-        few and spec.b[-2] > spec.b[-1] == 1 and 1 << 17 <= spec.k * spec.n * size and spec.m * spec.n * size <= 1 << 15
-    )
+    return few and spec.b[-2] > spec.b[-1] == 1 and 1 << 17 <= spec.k * spec.n * size and spec.m * spec.n * size <= 1 << 15
 
 
 def division(spec: GemmSpec, cut: Tiling) -> tuple[str, int]:

@@ -1,8 +1,8 @@
 """Samples of images at the places of a grid, and their gradients, a vector of places at a time.
 
-``grid_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {operands..., result, words...}``, and the words, which
-say how large everything is. Which elements are around the places of a vector, and what they weigh, is found once for all channels. The
-operations are those of :mod:`flambeau.ops.grids`, in that order: the bits are the same.
+``grid_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {operands..., result, words...}``, and the
+words, which say how large everything is. Which elements are around the places of a vector, and what they weigh, is found once for
+all channels. The operations are those of :mod:`flambeau.ops.grids`, in that order: the bits are the same.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def grid_kernel(spec: GridSpec, session: Session | None = None) -> Made:
     """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments."""
     session = session or process_session()
     step = [s if s in (0, 1) else 2 for s in (spec.grid[1], spec.g[2])]
-    form = Form(spec.part, KINDS[spec.dtype.name], len(spec.sizes), spec.nearest, spec.padding, spec.align_corners, (step[0], step[1]))
+    form = Form(
+        spec.part, KINDS[spec.dtype.name], len(spec.sizes), spec.nearest, spec.padding, spec.align_corners, (step[0], step[1])
+    )
     writer = {"sample": _Samples, "scatter": _Scatter, "slopes": _Slopes}[spec.part]
     key = "grid", form
     if key not in session.memo:

@@ -167,7 +167,11 @@ def install() -> None:
     """Has all arrays that this thread makes from now on lie beside pages that nobody may touch."""
     page = mmap.PAGESIZE
     numbers = {"PAGE_1": page - 1, "PAGE_2": 2 * page, "PAGE_3": 3 * page, "HEADER": 8 - 2 * page, "PAGE": page}
-    ir = _IR.replace("MAP_FLAGS", str(mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)).replace("-PAGE_2", str(-2 * page)).replace("-PAGE", str(-page))
+    ir = (
+        _IR.replace("MAP_FLAGS", str(mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        .replace("-PAGE_2", str(-2 * page))
+        .replace("-PAGE", str(-page))
+    )
     for name, value in numbers.items():
         ir = ir.replace(name, str(value))
     on = session()

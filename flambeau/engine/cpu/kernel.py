@@ -61,8 +61,8 @@ class Kernel:
         return self.accesses[number].strides[dim] if self.loop.shape[dim] > 1 else 0
 
     def lane_stride(self, number: int) -> int | Value:
-        """How far operand ``number`` goes from lane to lane, in elements: 0, 1, or something else; where there is one lane, any will do. As a value, how far
-        each lane is from the first."""
+        """How far operand ``number`` goes from lane to lane, in elements: 0, 1, or something else; where there is one lane, any
+        will do. As a value, how far each lane is from the first."""
         dim = self.schedule.lane_dim
         return self.accesses[number].strides[dim] if self.loop.shape[dim] > 1 else 1
 

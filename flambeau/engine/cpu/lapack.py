@@ -83,8 +83,9 @@ def orthonormal(a: np.ndarray, tau: np.ndarray) -> None:
 def least_squares(a: np.ndarray, b: np.ndarray, driver: str, rcond: float) -> tuple[np.ndarray, ...]:
     """For each matrix of ``a`` (count, m, n) the solution of least norm of those for which ``a @ x - b`` is least.
 
-    ``driver`` is ``gels``, which takes the rank to be full, ``gelsy`` or ``gelss``, for which singular values up to ``rcond`` times the
-    greatest are zero. Returns solutions, ranks, the singular values, where the driver is ``gelss``, and LAPACK's ``info``.
+    ``driver`` is ``gels``, which takes the rank to be full, ``gelsy`` or ``gelss``, for which singular values up to ``rcond``
+    times the greatest are zero. Returns solutions, ranks, the singular values, where the driver is ``gelss``, and LAPACK's
+    ``info``.
     """
     (count, m, n), columns, dtype = a.shape, b.shape[-1], a.dtype
     k, rows, name, real = min(m, n), max(m, n), _name(dtype, driver), dtype.char.lower()

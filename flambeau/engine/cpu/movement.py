@@ -1,10 +1,11 @@
 """Elements moved from place to place: along strides, and to or from where index tensors say.
 
-``movement_kernel(spec)`` gives the address of ``void kernel(i8** args)`` and the words that follow the pointers among its arguments:
-``args = {values..., result[, fault]...[, numbers], words...}``, where ``numbers`` points to those that are known only when the kernel
-runs, as doubles or ``i64``. What is added to one place is added in the order of the move's shape, by one thread. Every index is
-looked at before anything is written: where one is out of range, ``fault`` (an ``i64``) is set and nothing else happens. In a
-kernel that is not ``checked``, since somebody else has looked at them, such an index means the first place: there is none that
+``movement_kernel(spec)`` gives the address of ``void kernel(i8** args)`` and the words that follow the pointers among its
+arguments:
+``args = {values..., result[, fault]...[, numbers], words...}``, where ``numbers`` points to those that are known only when the
+kernel runs, as doubles or ``i64``. What is added to one place is added in the order of the move's shape, by one thread. Every
+index is looked at before anything is written: where one is out of range, ``fault`` (an ``i64``) is set and nothing else happens.
+In a kernel that is not ``checked``, since somebody else has looked at them, such an index means the first place: there is none that
 leads outside of an argument.
 
 All that depends on sizes is decided here and stands in the words; :mod:`flambeau.engine.cpu.moves` has the code.

@@ -46,8 +46,8 @@ class Form(NamedTuple):
     ``kind``    of the elements: floating point where these are folded in, else integers of their size
     ``rank``    how many dims are walked by loops; a row that is not moved element by element is one dim more
     ``row``     how rows are moved; ``width`` is that of its vectors, in bytes
-    ``value``   where it comes from: ``"each"`` element of the source, on from where it begins or ``"back"`` from there; the first of
-                each ``"row"``; ``"bits"`` in the job; or a number that is given as a ``"float"``, a ``"double"``, a truth value
+    ``value``   where it comes from: ``"each"`` element of the source, on from where it begins or ``"back"`` from there; the first
+                of each ``"row"``; ``"bits"`` in the job; or a number that is given as a ``"float"``, a ``"double"``, a truth value
                 (``"i1"``) or an ``"i64"``
     ``looked``  after how many dims indices are looked up
     ``steps``   of elements, what is walked in the innermost loop (source, result, indices): 0 for nothing, 1 for neighbours, 2
@@ -196,7 +196,8 @@ class _Part:
         return number.load("i64").convert("trunc", kind) if how == "i64" else None
 
     def walk(self, d: int, at: list[Value]) -> None:
-        """The loops from dim ``d`` on; ``at`` are the places in the source and the result, and in indices that are still to be read."""
+        """The loops from dim ``d`` on; ``at`` are the places in the source and the result, and in indices that are still to be
+        read."""
         form, code = self.form, self.code
         if d == form.looked and len(at) > 2:
             at = self.shifted(at)

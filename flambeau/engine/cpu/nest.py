@@ -204,9 +204,7 @@ class Nest(Frame):
 
         self.between(*self.range("blocks"), block)
 
-    def bands(
-        self, a: Value, b: Value, c: Value, d: Value, steps: Value, calls: Value, later: Value | None
-    ) -> None:
+    def bands(self, a: Value, b: Value, c: Value, d: Value, steps: Value, calls: Value, later: Value | None) -> None:
         """Bands of tiles, which all panels of B pass before the next one. ``later`` if this is not the first block."""
 
         def band(low: Value, high: Value, a: Value, c: Value, d: Value) -> None:

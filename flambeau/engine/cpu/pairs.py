@@ -1,7 +1,8 @@
 """Distances between all rows of a matrix, each before the ones after it.
 
-``pair_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {rows, result, words...}``, and the words. The matrix is
-turned first, so that a vector holds one column of many rows: the distances from one row to these are made together, column by column.
+``pair_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {rows, result, words...}``, and the words. The
+matrix is turned first, so that a vector holds one column of many rows: the distances from one row to these are made together,
+column by column.
 """
 
 from __future__ import annotations

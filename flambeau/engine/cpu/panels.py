@@ -30,9 +30,7 @@ def cut(session: Session, kind: str, columns: int, rows: int, vectors: int, bloc
     for count in blocks:
         high, low = rows if count >= rows else 0, count % rows
         found.append(count - low)
-        found += [
-            _tile(session, kind, r, wide, lanes) if r and wide else 0 for wide in (whole, narrow) for r in (high, low)
-        ]
+        found += [_tile(session, kind, r, wide, lanes) if r and wide else 0 for wide in (whole, narrow) for r in (high, low)]
     return found
 
 
@@ -77,9 +75,7 @@ class Matrix:
         code = self.frame.code
         code.loop(code.index(0), self.columns if end is None else end, self.panel, carried, panel)
 
-    def pack(
-        self, to: Value, source: Value, steps: Value, stride: Value, copies: Sequence[Value] | None = None
-    ) -> None:
+    def pack(self, to: Value, source: Value, steps: Value, stride: Value, copies: Sequence[Value] | None = None) -> None:
         """Packs the matrix as tiles read it, from rows that lie ``stride`` bytes apart, by ``copies`` of whole and of narrow
         panels; or, without these, from its transpose."""
         frame = self.frame

@@ -20,8 +20,8 @@ WORTH_DIVIDING = 1 << 18
 """Kernels that read this many elements are divided between threads."""
 
 SHARED = ("planes", "entry", "channels", "image", "channel", "row", "column")
-"""What all kernels read first: how many planes there are, what divides them between threads, how many of them an image has; then how
-far images, channels and rows of what is read are apart, in bytes, and columns, in elements."""
+"""What all kernels read first: how many planes there are, what divides them between threads, how many of them an image has; then
+how far images, channels and rows of what is read are apart, in bytes, and columns, in elements."""
 
 
 def shared_by(spec, work: int, strides: Sequence[int] = ()) -> dict[str, int]:

@@ -37,7 +37,17 @@ def gradient_kernel(spec: PoolSpec, session: Session) -> tuple[int, tuple[int, .
     kind, counts = KINDS[spec.dtype.name], counts_of(spec)
     columns = (0, 0, 0) if spec.outputs[1] == 1 and pc == 0 and kc >= spec.size[1] else (kc, sc, pc)
     narrow = spec.size[1] <= _columns_of_a_step(lanes_of(session, kind), columns[1])
-    form = Form(kind, -(-kr // sr), kr % sr == 0, int(sr == 1), *columns, gathers(spec.strides[3]), narrow, counts, spec.padded or counts in ("by", "times"))
+    form = Form(
+        kind,
+        -(-kr // sr),
+        kr % sr == 0,
+        int(sr == 1),
+        *columns,
+        gathers(spec.strides[3]),
+        narrow,
+        counts,
+        spec.padded or counts in ("by", "times"),
+    )
     made = spec.size[0] * spec.size[1]
     words = shared_by(spec, made * -(-kr // sr) * -(-kc // sc)) | numbers_of(spec)
     return planes_kernel(session, _MeanGradient, form, words | {"made": made, "newest": pr // sr})
@@ -94,8 +104,8 @@ class _MeanGradient(Planes):
         return [self.piece(left + at if at else left, number, at, min(lanes, whole - at)) for at in range(0, whole, lanes)]
 
     def piece(self, left: Value, number: Value, at: int, count: int) -> Callable[[Value, Value], None]:
-        """``count`` columns from ``left`` on, of all rows. It is the part from ``at`` on of a step before which there are ``number``
-        windows."""
+        """``count`` columns from ``left`` on, of all rows. It is the part from ``at`` on of a step before which there are
+        ``number`` windows."""
         form, code, lanes, n = self.form, self.code, self.lanes, self.n
         zero = code.const(0.0, self.kind, lanes)
         written = self.along(left).compare("ult", self.wide(n.size_across)) & code.vector([k < count for k in range(lanes)], "i1")

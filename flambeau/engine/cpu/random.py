@@ -289,9 +289,7 @@ def _joined(first: Value, second: Value, order: list[int]) -> Value:
     """The lanes of ``first`` and then of ``second``, in another order."""
     which = ", ".join(f"i32 {k}" for k in order)
     mask = f"<{len(order)} x i32> <{which}>"
-    return first.code.new(
-        f"shufflevector {first.type} {first.ref}, {second.type} {second.ref}, {mask}", first.kind, len(order)
-    )
+    return first.code.new(f"shufflevector {first.type} {first.ref}, {second.type} {second.ref}, {mask}", first.kind, len(order))
 
 
 def _normals(code: _Kernel) -> None:

@@ -1,8 +1,8 @@
 """Resizing: planes whose rows and columns are weighted sums of those of other planes.
 
-``resize_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {x, y, words...}``, and the words. For each row of
-the result the rows of the source are added first; then its columns are gathered, a vector of neighbours at a time. Which ones these
-are, and with which weights, stands in tables among the words.
+``resize_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {x, y, words...}``, and the words. For each
+row of the result the rows of the source are added first; then its columns are gathered, a vector of neighbours at a time. Which
+ones these are, and with which weights, stands in tables among the words.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ def resize_kernel(spec: ResizeSpec, session: Session | None = None) -> tuple[int
     # Columns by vectors, the terms of a vector after each other; NONE where a column has fewer terms.
     vectors = -(-wide // lanes)
     columns, weights = np.full((vectors * lanes, terms), NONE, index), np.zeros((vectors * lanes, terms), dtype)
-    place = np.repeat(np.arange(wide), across.counts), np.arange(len(across.elements)) - np.repeat(across.starts[:-1], across.counts)
+    place = (
+        np.repeat(np.arange(wide), across.counts),
+        np.arange(len(across.elements)) - np.repeat(across.starts[:-1], across.counts),
+    )
     columns[place], weights[place] = across.elements * apart, across.weights
     by_vectors = [x.reshape(vectors, lanes, terms).swapaxes(1, 2).ravel() for x in (columns, weights)]
     rows = down.elements.astype(np.int64) * (spec.strides[2] * spec.dtype.itemsize)
@@ -57,7 +60,15 @@ def resize_kernel(spec: ResizeSpec, session: Session | None = None) -> tuple[int
     sizes = [-(-x.nbytes // 8) for x in tables]
     text = b"".join([x.tobytes().ljust(8 * n, b"\0") for x, n in zip(tables, sizes, strict=True)])
     places = dict(zip(_TABLES, (8 * sum(sizes[:k]) for k in range(len(sizes))), strict=True))
-    form = Form(kind, down.picks(), across.picks(), terms if terms <= _UNROLLED else 0, wide <= lanes, f"i{8 * index().itemsize}", gathers(spec.strides[3]))
+    form = Form(
+        kind,
+        down.picks(),
+        across.picks(),
+        terms if terms <= _UNROLLED else 0,
+        wide <= lanes,
+        f"i{8 * index().itemsize}",
+        gathers(spec.strides[3]),
+    )
     words = {"made": high * wide, "high": high, "wide": wide, "terms": terms, "size": spec.size[1]}
     words |= shared_by(spec, high * wide * terms) | places
     return planes_kernel(session, _Resize, form, words, np.frombuffer(text, np.int64).tolist())

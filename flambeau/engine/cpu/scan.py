@@ -1,11 +1,13 @@
 """Running sums, products and extremes.
 
-``scan_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {input, result[, places], words...}``, and the words, which
-say how large everything is. Floating-point numbers are added in double precision, one after the other, as the interpreter does:
+``scan_kernel(spec)`` gives the address of ``void kernel(i8** args)`` with ``args = {input, result[, places], words...}``, and the
+words, which say how large everything is. Floating-point numbers are added in double precision, one after the other, as the
+interpreter does:
 the result is the same bit for bit.
 
-Lines that are neighbours in memory are done together, a vector of them. Extremes along neighbours are found for a vector of elements
-at a time: mostly none of them is a new one, which one comparison tells; else each lane takes in those before it in log2(lanes) steps.
+Lines that are neighbours in memory are done together, a vector of them. Extremes along neighbours are found for a vector of
+elements at a time: mostly none of them is a new one, which one comparison tells; else each lane takes in those before it in
+log2(lanes) steps.
 """
 
 from __future__ import annotations
@@ -62,8 +64,8 @@ def scan_kernel(spec: ScanSpec) -> tuple[int, tuple[int, ...]]:
 
 
 class _Scan(Frame):
-    """Writes the kernel for lines along ``rank`` dims. Its words are what divides it between threads, and {extent, bytes from element to
-    element of each argument} of each of these dims and of the one along which it goes.
+    """Writes the kernel for lines along ``rank`` dims. Its words are what divides it between threads, and {extent, bytes from
+    element to element of each argument} of each of these dims and of the one along which it goes.
 
     ``vectors`` are of neighbouring ``"lines"``, or of ``"elements"`` of a line; ``""``: there are none.
     """

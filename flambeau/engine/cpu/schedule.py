@@ -59,7 +59,8 @@ class Schedule:
                    in the same memory, one after the other, so that rows take less of the first cache
     ``fetching``   the pass over a row in which the next one is asked for, or ``None``
     ``divided``    the dimension that threads divide among them, or ``None`` where one does it all; ``tasks`` of them.
-                   (``light`` if none of them is woken for it). It is the outermost kept one (counted in vectors if it has the lanes), or
+                   (``light`` if none of them is woken for it). It is the outermost kept one (counted in vectors if it has the
+                   lanes), or
     ``split``      it is the outermost reduced one: every task reduces ``steps`` of it, and the results are combined
     """
 

@@ -219,8 +219,8 @@ class Move(NamedTuple):
     number that is given at run time, if ``source`` is -1.
 
     ``starts`` and ``strides`` are those of the source and of the result. The first so many (``reads``) of the indices shift the
-    place in the source, the others that in the result. Where elements do not replace what is there, ``fold`` says what becomes of both: ``"add"`` is
-    their sum, ``"max"`` and ``"min"`` the greater and the lesser one, or NaN.
+    place in the source, the others that in the result. Where elements do not replace what is there, ``fold`` says what becomes of
+    both: ``"add"`` is their sum, ``"max"`` and ``"min"`` the greater and the lesser one, or NaN.
     """
 
     source: int
@@ -269,8 +269,8 @@ class MovementSpec(NamedTuple):
 
 class RecurrentSpec(NamedTuple):
     """A layer over sequences of one length. ``features`` is 0 where the input needs no gradient, ``biases`` says whether there
-    is one of the input's and one of the state's share of the gates; ``given`` are the row strides of the gradients of the three results, ``None`` for
-    one that there is not.
+    is one of the input's and one of the state's share of the gates; ``given`` are the row strides of the gradients of the three
+    results, ``None`` for one that there is not.
     """
 
     part: str  # "forward" or "backward"
@@ -292,8 +292,9 @@ class RecurrentSpec(NamedTuple):
 class BagSpec(NamedTuple):
     """Sums of rows of a table of ``rows`` times ``width`` numbers, ``row`` apart, in ``bags``.
 
-    Which rows, ``indices`` say, ``entries`` of them; ``numbers`` is the dtype of the numbers of their bags, and ``None`` where each bag has
-    ``entries`` of its own. ``strides`` are those from number to number, or from bag to bag, and from index to index. All are in elements.
+    Which rows, ``indices`` say, ``entries`` of them; ``numbers`` is the dtype of the numbers of their bags, and ``None`` where
+    each bag has ``entries`` of its own. ``strides`` are those from number to number, or from bag to bag, and from index to index.
+    All are in elements.
     """
 
     dtype: DType
@@ -309,7 +310,8 @@ class BagSpec(NamedTuple):
 
 
 class PairSpec(NamedTuple):
-    """The distances between all rows of a matrix, each before the ones after it, by a norm with the exponent ``power``: 0, 1, 2 or infinite.
+    """The distances between all rows of a matrix, each before the ones after it, by a norm with the exponent ``power``: 0, 1, 2 or
+    infinite.
 
     ``shape`` and ``strides``, in elements, are those of the rows and columns.
     """
@@ -321,8 +323,8 @@ class PairSpec(NamedTuple):
 
 
 class ScanSpec(NamedTuple):
-    """A running ``"sum"`` or ``"product"`` along ``dim`` of an input of ``shape`` and ``strides``, or the greatest (``"max"``) or least
-    (``"min"``) element so far with its place. Results are row-major."""
+    """A running ``"sum"`` or ``"product"`` along ``dim`` of an input of ``shape`` and ``strides``, or the greatest (``"max"``) or
+    least (``"min"``) element so far with its place. Results are row-major."""
 
     dtype: DType
     how: str
@@ -367,10 +369,10 @@ class ResizeSpec(NamedTuple):
 class GridSpec(NamedTuple):
     """Samples of images at the places of a grid (see :mod:`flambeau.ops.grids`), or one of their gradients.
 
-    ``part`` is ``"sample"`` (images, grid -> samples), ``"scatter"`` (g, grid -> the gradient of the images) or ``"slopes"`` (g, images,
-    grid -> that of the grid). ``places`` is how many places an image's grid has. Strides are in elements: ``image`` those of image,
-    channel and each dim; ``grid`` those of image, place and coordinate; ``g`` those of image, channel and place. What is made is
-    contiguous.
+    ``part`` is ``"sample"`` (images, grid -> samples), ``"scatter"`` (g, grid -> the gradient of the images) or ``"slopes"`` (g,
+    images, grid -> that of the grid). ``places`` is how many places an image's grid has. Strides are in elements: ``image`` those
+    of image, channel and each dim; ``grid`` those of image, place and coordinate; ``g`` those of image, channel and place. What is
+    made is contiguous.
     """
 
     part: str
@@ -390,8 +392,9 @@ class GridSpec(NamedTuple):
 class FourierSpec(NamedTuple):
     """Discrete Fourier transforms along ``dims``, one after the other; ``n`` is the size of the result's last one.
 
-    ``part`` is ``"c2c"``, ``"r2c"`` (real numbers to the half of the spectrum along the last of ``dims``) or ``"c2r"`` (back). ``dtype`` is
-    that of the real numbers. ``strides`` are those of what is read, in its elements; the result is contiguous, and multiplied by ``factor``.
+    ``part`` is ``"c2c"``, ``"r2c"`` (real numbers to the half of the spectrum along the last of ``dims``) or ``"c2r"`` (back).
+    ``dtype`` is that of the real numbers. ``strides`` are those of what is read, in its elements; the result is contiguous, and
+    multiplied by ``factor``.
     """
 
     part: str

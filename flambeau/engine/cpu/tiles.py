@@ -19,8 +19,8 @@ from flambeau.engine.cpu.memory import load, store
 A_ROWS, A_STEP, B_STEP, C_ROW, D_ROW, MASK, ADDEND, ALPHA, BETA, TABLE, IMAGES, A_IMAGE, B_IMAGE = 0, *range(4, 16)
 AHEAD, AHEAD_STEP, LINES = 16, 17, 18
 """Offsets of the first four rows of A after the first; other strides, all in bytes; the columns that the last vector really
-has (as bits); whether there is an addend; the scale factors (see :func:`factor`); where each row of B lies; for :func:`dot` how many
-pieces the inner dimension has, and the bytes from one to the next; for tiles that fetch what comes after them, how far from
+has (as bits); whether there is an addend; the scale factors (see :func:`factor`); where each row of B lies; for :func:`dot` how
+many pieces the inner dimension has, and the bytes from one to the next; for tiles that fetch what comes after them, how far from
 A that begins, the bytes from one step's to the next, and where the lines of the result lie."""
 MOST_LINES = 32
 JOB_BYTES = (18 + MOST_LINES) * 8
@@ -259,9 +259,7 @@ def dot(session: Session, kind: str, rows: int, columns: int) -> str:
     return shared(session, name, parameters, write)
 
 
-def _products(
-    code: Code, kind: str, lanes: int, rows: int, job: Value
-) -> Callable[[Value, list[Value], list[Value]], list[Value]]:
+def _products(code: Code, kind: str, lanes: int, rows: int, job: Value) -> Callable[[Value, list[Value], list[Value]], list[Value]]:
     """What adds the products of rows of A, the first of which begins there, with rows of B to sums, lane by lane."""
 
     def field(number: int) -> Value:

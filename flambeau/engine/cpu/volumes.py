@@ -1,7 +1,7 @@
 """Maxima and means of windows that slide over volumes, and the gradient of means.
 
-Windows that are neighbours in a row are done together, a vector of them. Sums are made in the order that loops over a window's slices,
-rows and columns make them, each row summed first, then each slice.
+Windows that are neighbours in a row are done together, a vector of them. Sums are made in the order that loops over a window's
+slices, rows and columns make them, each row summed first, then each slice.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def volume_kernel(spec: VolumeSpec, session: Session) -> tuple[int, tuple[int, .
     words = {"made": prod(made), "slice": deep * spec.dtype.itemsize}
     words |= {"divisor": bits_of(1 if spec.divisor is None else spec.divisor, kind)}
     for d, end in enumerate(_DIMS):
-        for name, values in zip(_NUMBERS, (spec.size, spec.outputs, spec.kernel, spec.stride, spec.padding, spec.dilation), strict=True):
+        for name, values in zip(
+            _NUMBERS, (spec.size, spec.outputs, spec.kernel, spec.stride, spec.padding, spec.dilation), strict=True
+        ):
             words[f"{name}_{end}"] = values[d]
     shared = shared_by(spec, prod(spec.outputs) * prod(spec.kernel), (image, channel, row, column))
     return planes_kernel(session, _WRITERS[spec.part], form, shared | words)
@@ -97,7 +99,8 @@ class _Volumes(Planes):
         return value
 
     def inside(self, which: Value, end: str) -> tuple[Value, Value, Value]:
-        """Where a window begins along a dim, and which of its elements are inside of the volume: the first, and that after the last."""
+        """Where a window begins along a dim, and which of its elements are inside of the volume: the first, and that after the
+        last."""
         size, kernel, step = (self.number(name, end) for name in ("size", "kernel", "dilation"))
         start = self.begin(which, end)
         first = ((0 - start).intrinsic("smax", 0) + step - 1).binary("udiv", step)
@@ -139,7 +142,9 @@ class _Volumes(Planes):
             def column(k: Value, carried: list[Value]) -> list[Value]:
                 at = start + self.wide(k * n.dilation_across)
                 mask = at.compare("ult", self.wide(n.size_across)) & written
-                return list(body(k, self.masked(place.offset(k * self.right, self.kind), mask, self.fill, self.lanes_apart), carried))
+                return list(
+                    body(k, self.masked(place.offset(k * self.right, self.kind), mask, self.fill, self.lanes_apart), carried)
+                )
 
             if not self.form.columns:
                 return code.loop(code.index(0), n.kernel_across, 1, carried, column)
@@ -206,7 +211,8 @@ class _Means(_Volumes):
 class _MeanGradient(_Volumes):
     """For each element the gradients of the windows that it is in, each divided as the window's sum was.
 
-    They are added as taps are, slices first, then rows, then columns, each from the first of a window on: from its last window back.
+    They are added as taps are, slices first, then rows, then columns, each from the first of a window on: from its last window
+    back.
     """
 
     made = (("", "made"),)

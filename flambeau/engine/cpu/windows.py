@@ -66,8 +66,9 @@ def _border(spec: PoolSpec, dim: int) -> str:
 
 
 def counts_of(spec: PoolSpec) -> str:
-    """What sums are divided by: a number (``"by"``), which is to multiply by its inverse if that is exact (``"times"``); or how many
-    elements a window has, if that is not the same for all ``"rows"`` of windows, ``"columns"``, or both (``"rows columns"``)."""
+    """What sums are divided by: a number (``"by"``), which is to multiply by its inverse if that is exact (``"times"``); or how
+    many elements a window has, if that is not the same for all ``"rows"`` of windows, ``"columns"``, or both (``"rows columns"``).
+    """
     varied = [name for dim, name in enumerate(("rows", "columns")) if not _are_alike(spec, dim)]
     if varied and spec.divisor is None:
         return " ".join(varied)
@@ -149,12 +150,14 @@ class _Windows(Planes):
         code.loop(code.index(0), n.windows_across, self.lanes, [], strip)
 
     def strip(self, u: Value) -> Callable[..., None]:
-        """What does the windows of all rows in the vector of columns that begins with ``u``; what is the same for them is made once."""
+        """What does the windows of all rows in the vector of columns that begins with ``u``; what is the same for them is made
+        once."""
         raise NotImplementedError
 
     def rows(self, x: Value, u: Value, body: Callable, known: Callable | None = None) -> None:
-        """``carried = body(top, corner, to, carried)`` for each row of windows: the row of the plane that it begins with, the address
-        of the first element of the window in column ``u``, and the place of its result. ``known(top, corner)`` is carried first."""
+        """``carried = body(top, corner, to, carried)`` for each row of windows: the row of the plane that it begins with, the
+        address of the first element of the window in column ``u``, and the place of its result. ``known(top, corner)`` is carried
+        first."""
         code, n = self.code, self.n
         left = u * n.stride_across - n.padding_across
         column = left * n.column if self.lanes_apart is not None else left
@@ -179,8 +182,8 @@ class _Windows(Planes):
     def over_rows(
         self, top: Value, corner: Value, carried: list[Value], body: Callable, rows: Sequence[int] | None = None
     ) -> list[Value]:
-        """``carried = body(i, place, inside, carried)`` for each row of a window, or some of them: where it begins, and whether it is
-        inside of the plane (``None``: they all are)."""
+        """``carried = body(i, place, inside, carried)`` for each row of a window, or some of them: where it begins, and whether it
+        is inside of the plane (``None``: they all are)."""
 
         def inside(top: Value) -> Value | None:
             return self.inside(top, self.n.size_down) if self.form.border[0] else None
@@ -197,8 +200,8 @@ class _Windows(Planes):
         return carried
 
     def columns(self, u: Value, written: Value) -> Callable:
-        """``columns(place, inside)(carried, body)``: ``carried = body(j, elements, carried)`` for each column of the windows in a row
-        that begins at an address and is ``inside`` of the plane or not."""
+        """``columns(place, inside)(carried, body)``: ``carried = body(j, elements, carried)`` for each column of the windows in a
+        row that begins at an address and is ``inside`` of the plane or not."""
         n, width, dilation = self.n, self.form.kernel[1], self.across
         if self.form.reads == "pairs":
             return self.pairs(u)
@@ -264,7 +267,9 @@ class _Maxima(_Windows):
 
     def prepare(self) -> None:
         down, across = self.form.kernel
-        self.places: dict[tuple[Value | int, Value | int], Value] = {(i, j): self.far(i, j) for i in range(down) for j in range(across)}
+        self.places: dict[tuple[Value | int, Value | int], Value] = {
+            (i, j): self.far(i, j) for i in range(down) for j in range(across)
+        }
         super().prepare()
 
     def far(self, i: Value | int, j: Value | int) -> Value:
@@ -364,5 +369,7 @@ class Divisors:
         if self.counts in ("by", "times"):
             divisor = w.n.divisor.splat(lanes)
             return total / divisor if self.counts == "by" else total * divisor
-        down = self.counted(top.convert("trunc", "i32"), "down") if "rows" in self.counts else w.n.kernel_down.convert("trunc", "i32")
+        down = (
+            self.counted(top.convert("trunc", "i32"), "down") if "rows" in self.counts else w.n.kernel_down.convert("trunc", "i32")
+        )
         return total / (self.across * down.splat(lanes)).convert("sitofp", w.kind)

@@ -1,4 +1,5 @@
-"""``torch.fx.experimental._config``: settings of PyTorch's symbolic sizes, which flambeau does not have, with PyTorch's defaults; see :mod:`flambeau.core.options`."""
+"""``torch.fx.experimental._config``: settings of PyTorch's symbolic sizes, which flambeau does not have, with PyTorch's defaults;
+see :mod:`flambeau.core.options`."""
 
 from __future__ import annotations
 
@@ -15,8 +16,12 @@ _SETTINGS: dict[str, Any] = {
         enrich_profiler_metadata soft_pending_unbacked_not_found_error""".split(),
         False,
     ),
-    "translation_validation_timeout": 600000, "aggressive_guard_free_semantics": 0, "use_duck_shape": True, "extended_debug_guard_added":
-    None, "extended_debug_create_symbol": None, "symbol_guard_limit_before_specialize": None,
+    "translation_validation_timeout": 600000,
+    "aggressive_guard_free_semantics": 0,
+    "use_duck_shape": True,
+    "extended_debug_guard_added": None,
+    "extended_debug_create_symbol": None,
+    "symbol_guard_limit_before_specialize": None,
 }
 
 make_options(__name__, "torch.fx.experimental._config", _SETTINGS)

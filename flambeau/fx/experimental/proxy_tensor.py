@@ -43,7 +43,11 @@ def make_fx(
     def trace(*args: Any) -> GraphModule:
         leaves, spec = nests.tree_flatten(args)
         code = getattr(getattr(f, "__wrapped__", f), "__code__", None)
-        own = code.co_varnames[: code.co_argcount] if code is not None and code.co_argcount == len(leaves) else [f"arg{i}" for i in range(len(leaves))]
+        own = (
+            code.co_varnames[: code.co_argcount]
+            if code is not None and code.co_argcount == len(leaves)
+            else [f"arg{i}" for i in range(len(leaves))]
+        )
         names = [f"{name}_1" for name in own]
         root = f if isinstance(f, Module) else None
 
@@ -56,7 +60,7 @@ def make_fx(
         graph, held = Graph(), Module()
         places: dict[str, Any] = {name: graph.placeholder(name) for name in names}
         attributes = {f"CONSTANTS.c{i}": (f"_tensor_constant{i}", t) for i, t in enumerate(found.constants)}
-        for path, module in (root.named_modules() if root is not None else ()):
+        for path, module in root.named_modules() if root is not None else ():
             for name, value in [*module._parameters.items(), *module._buffers.items(), *module.__dict__.items()]:
                 if isinstance(value, Tensor):
                     full = f"{path}.{name}" if path else name

@@ -19,7 +19,9 @@ class FxGraphDrawer:
         try:
             import pydot
         except ImportError as error:
-            raise RuntimeError("FXGraphDrawer requires the pydot package to be installed. Please install pydot through your favorite Python package manager.") from error
+            raise RuntimeError(
+                "FXGraphDrawer requires the pydot package to be installed. Please install pydot through your favorite Python package manager."
+            ) from error
         self._dot = pydot.Dot(name, rankdir="TB")
         for node in graph_module.graph.nodes:
             label = f"{{name={node.name}|op_code={node.op}|target={node._pretty_print_target(node.target)}|num_users={len(node.users)}}}"

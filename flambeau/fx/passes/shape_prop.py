@@ -29,7 +29,9 @@ class TensorMetadata(NamedTuple):
 def _extract_tensor_metadata(result: Tensor, include_contiguity: bool = True) -> TensorMetadata:
     order = None
     if include_contiguity:
-        order = next((f for f in (contiguous_format, channels_last, channels_last_3d) if result.is_contiguous(memory_format=f)), None)
+        order = next(
+            (f for f in (contiguous_format, channels_last, channels_last_3d) if result.is_contiguous(memory_format=f)), None
+        )
     return TensorMetadata(result.shape, result.dtype, result.requires_grad, result.stride(), order, False, {})
 
 

@@ -8,7 +8,15 @@ from typing import Any
 from flambeau.fx.graph_module import GraphModule
 from flambeau.fx.node import Node, _get_qualified_name
 
-__all__ = ["CALLABLE_NODE_OPS", "NodeList", "NodeSet", "get_acc_ops_name", "get_node_target", "is_node_output_tensor", "legalize_graph"]
+__all__ = [
+    "CALLABLE_NODE_OPS",
+    "NodeList",
+    "NodeSet",
+    "get_acc_ops_name",
+    "get_node_target",
+    "is_node_output_tensor",
+    "legalize_graph",
+]
 
 NodeList = list[Node]
 NodeSet = set[Node]
@@ -60,5 +68,3 @@ def legalize_graph(gm: GraphModule) -> GraphModule:
 
 def _all_in(nodes: Iterable[Node], done: set[Node]) -> bool:
     return all(n in done for n in nodes)
-
-

@@ -49,7 +49,9 @@ class CausalBias(Tensor):
         return self.as_subclass(Tensor).to(device)
 
     @classmethod
-    def __torch_function__(cls, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        cls, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         attention = flambeau.nn.functional.scaled_dot_product_attention
         if func is not attention:
             return super().__torch_function__(func, types, args, kwargs)  # type: ignore[misc]

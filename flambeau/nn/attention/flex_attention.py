@@ -14,14 +14,24 @@ from flambeau import ops
 from flambeau.core import dtypes
 from flambeau.tensor import Tensor
 
-__all__ = ["AuxOutput", "AuxRequest", "BlockMask", "and_masks", "create_block_mask", "create_mask", "flex_attention", "noop_mask", "or_masks"]
+__all__ = [
+    "AuxOutput",
+    "AuxRequest",
+    "BlockMask",
+    "and_masks",
+    "create_block_mask",
+    "create_mask",
+    "flex_attention",
+    "noop_mask",
+    "or_masks",
+]
 
 _DEFAULT_SPARSE_BLOCK_SIZE = 128
 
 
 class AuxRequest(NamedTuple):
-    """What :func:`flex_attention` is to return besides: the logarithms of the sums of the exponentials of the scores, and the greatest
-    scores of each query."""
+    """What :func:`flex_attention` is to return besides: the logarithms of the sums of the exponentials of the scores, and the
+    greatest scores of each query."""
 
     lse: bool = False
     max_scores: bool = False
@@ -69,9 +79,7 @@ def _indices(batch: int, heads: int, queries: int, keys: int) -> tuple[Tensor, .
     return tuple(ops.arange(n).reshape([-1 if i == d else 1 for i in range(4)]) for d, n in enumerate(sizes))
 
 
-def create_mask(
-    mod_fn: Callable, B: int | None, H: int | None, Q_LEN: int, KV_LEN: int, device: Any = "cpu"
-) -> Tensor:
+def create_mask(mod_fn: Callable, B: int | None, H: int | None, Q_LEN: int, KV_LEN: int, device: Any = "cpu") -> Tensor:
     """The mask (B, H, Q_LEN, KV_LEN) that ``mod_fn(b, h, q, kv)`` describes; True lets through.
 
     >>> from flambeau.nn.attention.flex_attention import create_mask
@@ -159,8 +167,8 @@ def flex_attention(
     """Attention of queries (B, H, L, E) to keys (B, H, S, E) and values (B, H, S, V): (B, H, L, V).
 
     ``score_mod(score, b, h, q, kv)`` changes the scores before the softmax. With ``enable_gqa`` several heads of queries
-    share one of keys. ``return_aux`` says what is returned besides the result, in an :class:`AuxOutput`; ``return_lse`` is the old way
-    to ask for the logarithms of the sums of the exponentials of the scores.
+    share one of keys. ``return_aux`` says what is returned besides the result, in an :class:`AuxOutput`; ``return_lse`` is the old
+    way to ask for the logarithms of the sums of the exponentials of the scores.
 
     >>> import flambeau as torch
     >>> from flambeau.nn.attention.flex_attention import flex_attention

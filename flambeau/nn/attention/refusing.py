@@ -19,7 +19,9 @@ class WithoutMath(TorchFunctionMode):
         super().__init__()
         self.flash = flash
 
-    def __torch_function__(self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+    def __torch_function__(
+        self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         attention = flambeau.nn.functional.scaled_dot_product_attention
         if func is attention:
             given = inspect.signature(attention).bind(*args, **(kwargs or {})).arguments

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class Fields:
-    """The base of Module's parts, for type checkers: the fields that ``Module.__init__`` fills, and what the parts call of each other.
+    """The base of Module's parts, for type checkers: the fields that ``Module.__init__`` fills, and what the parts call of each
+    other.
 
     When a program runs there is nothing in it, so programs that ask a module for its annotations find those of layers alone.
     """

@@ -54,9 +54,7 @@ def register_module_forward_pre_hook(hook: Callable) -> RemovableHandle:
     return add_hook(global_forward_pre_hooks, hook)
 
 
-def register_module_forward_hook(
-    hook: Callable, *, with_kwargs: bool = False, always_call: bool = False
-) -> RemovableHandle:
+def register_module_forward_hook(hook: Callable, *, with_kwargs: bool = False, always_call: bool = False) -> RemovableHandle:
     """Call ``hook(module, args, output)`` after the forward of every module."""
     flags = (
         (global_forward_hooks_with_kwargs, with_kwargs),
@@ -112,9 +110,7 @@ def register_module_parameter_registration_hook(hook: Callable) -> RemovableHand
 class Hookable(Fields):
     """What Module inherits to register hooks."""
 
-    def register_forward_pre_hook(
-        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
+    def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
         """Call ``hook(module, args)`` before forward; it may return new arguments.
 
         With `with_kwargs` it is ``hook(module, args, kwargs)`` and returns ``(args, kwargs)``.
@@ -168,8 +164,7 @@ class Hookable(Fields):
     def _choose_backward_hooks(self, full: bool) -> None:
         if self._is_full_backward_hook is (not full):
             raise RuntimeError(
-                "Cannot use both regular backward hooks and full backward hooks on a "
-                "single Module. Please use only one of them."
+                "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of them."
             )
         self._is_full_backward_hook = full
 
@@ -281,9 +276,7 @@ def _replaced(result: Any, grads: tuple, what: str) -> tuple:
     if not isinstance(result, tuple):
         result = (result,)
     if len(result) != len(grads):
-        raise RuntimeError(
-            f"Backward hook returned an invalid number of {what}, got {len(result)}, but expected {len(grads)}"
-        )
+        raise RuntimeError(f"Backward hook returned an invalid number of {what}, got {len(result)}, but expected {len(grads)}")
     return result
 
 
@@ -349,9 +342,7 @@ def _run_pre_hooks(module: Module, args: tuple, kwargs: dict) -> tuple[tuple, di
             if result is None:
                 continue
             if not (isinstance(result, tuple) and len(result) == 2):
-                raise RuntimeError(
-                    f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {result}."
-                )
+                raise RuntimeError(f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {result}.")
             args, kwargs = result
         else:
             result = hook(module, args)

@@ -28,10 +28,7 @@ def misspelt_init(cls: type) -> str:
 
 
 def before_init(module: Module, what: str) -> str:
-    return (
-        f"cannot assign {what} before Module.__init__() call: begin {type(module).__name__}.__init__ "
-        "with super().__init__()"
-    )
+    return f"cannot assign {what} before Module.__init__() call: begin {type(module).__name__}.__init__ with super().__init__()"
 
 
 def refuse_arguments(cls: type, args: tuple, kwargs: dict) -> None:

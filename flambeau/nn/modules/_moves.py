@@ -55,9 +55,15 @@ class Movable(Fields):
                 data = fn(param)
                 grad = None if param.grad is None else fn(param.grad)
             if conversion.swaps:
-                exchange(param, Parameter(data, requires_grad=param.requires_grad), f"_apply(): Couldn't swap {type(self).__name__}.{name}")
+                exchange(
+                    param,
+                    Parameter(data, requires_grad=param.requires_grad),
+                    f"_apply(): Couldn't swap {type(self).__name__}.{name}",
+                )
                 param.grad = grad
-            elif conversion.overwrites or type(data)._opaque is not type(param)._opaque:  # a dense tensor never becomes a sparse one
+            elif (
+                conversion.overwrites or type(data)._opaque is not type(param)._opaque
+            ):  # a dense tensor never becomes a sparse one
                 self._parameters[name] = made = Parameter(data, requires_grad=param.requires_grad)
                 made.grad = grad
             else:  # parameters keep their identity, so that optimizers go on knowing them
@@ -82,9 +88,7 @@ class Movable(Fields):
         device, dtype, non_blocking, memory_format = _parse_to(*args, **kwargs)
         if dtype is not None:
             if not (dtype.is_floating_point or dtype.is_complex):
-                raise TypeError(
-                    f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
-                )
+                raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}")
             if dtype.is_complex:
                 warnings.warn(
                     "Complex modules are a new feature under active development whose design may "
@@ -158,7 +162,9 @@ class Movable(Fields):
 def _parse_to(*args: Any, **kwargs: Any) -> tuple[Device | None, dtypes.dtype | None, bool, Any]:
     """Device, dtype, ``non_blocking`` and memory format from the arguments of a ``to``, in whichever of its three forms they came."""
     forms = {Tensor: ("tensor", "non_blocking", "copy"), dtypes.dtype: ("dtype", "non_blocking", "copy")}
-    names = next((form for kind, form in forms.items() if args and isinstance(args[0], kind)), ("device", "dtype", "non_blocking", "copy"))
+    names = next(
+        (form for kind, form in forms.items() if args and isinstance(args[0], kind)), ("device", "dtype", "non_blocking", "copy")
+    )
     given = dict(zip(names, args, strict=False))
     other = {"tensor": kwargs["tensor"]} if isinstance(kwargs.get("tensor"), Tensor) and not args else {}
     wrong = (
@@ -169,7 +175,9 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Device | None, dtypes.dtype | 
     given |= kwargs
     dtype, non_blocking = given.get("dtype"), given.get("non_blocking", False)
     if wrong or not (dtype is None or isinstance(dtype, dtypes.dtype)) or not isinstance(non_blocking, bool):
-        came = ", ".join([*(type(a).__name__ for a in args), *(f"{k}={type(v).__name__}" for k, v in kwargs.items())]) + (", " if kwargs else "")
+        came = ", ".join([*(type(a).__name__ for a in args), *(f"{k}={type(v).__name__}" for k, v in kwargs.items())]) + (
+            ", " if kwargs else ""
+        )
         raise TypeError(
             f"to() received an invalid combination of arguments - got ({came}), but expected one of:\n"
             " * (torch.device device = None, torch.dtype dtype = None, bool non_blocking = False, bool copy = False, *, "

@@ -116,9 +116,7 @@ class Stateful(Fields):
 
     # ---- loading ---------------------------------------------------------------------------------
 
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> _IncompatibleKeys:
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> _IncompatibleKeys:
         """Copy the values of `state_dict` into this module and its submodules.
 
         Args:
@@ -150,9 +148,7 @@ class Stateful(Fields):
         if strict:
             mismatches = [("Missing", missing_keys), ("Unexpected", unexpected_keys)]
             errors[:0] = [
-                f"{what} key(s) in state_dict: " + ", ".join(f'"{key}"' for key in keys) + ". "
-                for what, keys in mismatches
-                if keys
+                f"{what} key(s) in state_dict: " + ", ".join(f'"{key}"' for key in keys) + ". " for what, keys in mismatches if keys
             ]
         if errors:
             listed = "\n\t".join(errors)
@@ -352,7 +348,9 @@ def _swap_in(current: Tensor, given: Tensor, assign: bool, name: str) -> None:
     with no_grad():
         made = current.module_load(given, assign=assign)
     if made is given or made is current:
-        raise RuntimeError("module_load returned one of self or other, please .detach() the result if returning one of the inputs in module_load")
+        raise RuntimeError(
+            "module_load returned one of self or other, please .detach() the result if returning one of the inputs in module_load"
+        )
     if isinstance(current, Parameter):
         made = Parameter(made, requires_grad=made.requires_grad if assign else current.requires_grad)
     exchange(current, made, f"_load_from_state_dict(): Couldn't swap {name}")

@@ -63,8 +63,7 @@ class MultiheadAttention(Module):
     ) -> None:
         if embed_dim <= 0 or num_heads <= 0:
             raise ValueError(
-                "embed_dim and num_heads must be greater than 0, "
-                f"got embed_dim={embed_dim} and num_heads={num_heads} instead"
+                f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and num_heads={num_heads} instead"
             )
         super().__init__()
         self.embed_dim = embed_dim
@@ -111,8 +110,11 @@ class MultiheadAttention(Module):
             init.xavier_normal_(self.bias_k)
             init.xavier_normal_(self.bias_v)
 
-    def merge_masks(self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, query: Tensor) -> tuple[Tensor | None, int | None]:
-        """Both masks as one that is added to scores, (N, heads, L, S), and its type: 0 ``attn_mask``, 1 ``key_padding_mask``, 2 both.
+    def merge_masks(
+        self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, query: Tensor
+    ) -> tuple[Tensor | None, int | None]:
+        """Both masks as one that is added to scores, (N, heads, L, S), and its type: 0 ``attn_mask``, 1 ``key_padding_mask``, 2
+        both.
 
         ``key_padding_mask`` alone is returned as it is. ``query`` is (N, L, E).
         """

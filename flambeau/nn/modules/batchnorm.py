@@ -93,9 +93,7 @@ class _NormBase(Module):
             if key not in state_dict:
                 own = self.num_batches_tracked
                 state_dict[key] = tensor(0, dtype=int64) if own is None else own
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
 
 
 class _BatchNorm(_NormBase):

@@ -29,7 +29,9 @@ class Container(Module):
 
     def __init__(self, **kwargs: Any) -> None:
         warnings.warn(
-            "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. Subclass that instead.", FutureWarning, stacklevel=2
+            "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. Subclass that instead.",
+            FutureWarning,
+            stacklevel=2,
         )
         super().__init__()
         for key, value in kwargs.items():
@@ -304,9 +306,7 @@ class ModuleDict(Module):
 def _pairs(what: str, items: Any) -> Iterable[tuple[str, Any]]:
     """The keys and values of a mapping or of an iterable of pairs."""
     if not isinstance(items, Iterable):
-        raise TypeError(
-            f"{what}.update should be called with an iterable of key/value pairs, but got {type(items).__name__}"
-        )
+        raise TypeError(f"{what}.update should be called with an iterable of key/value pairs, but got {type(items).__name__}")
     if isinstance(items, (Mapping, ModuleDict, ParameterDict)):
         return list(items.items())
     pairs = []
@@ -390,9 +390,7 @@ class ParameterList(Module):
         return self
 
     def extra_repr(self) -> str:
-        return "\n".join(
-            f"  ({i}): {_describe(value, str(getattr(value, 'dtype', '')))}" for i, value in enumerate(self)
-        )
+        return "\n".join(f"  ({i}): {_describe(value, str(getattr(value, 'dtype', '')))}" for i, value in enumerate(self))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
@@ -500,8 +498,7 @@ class ParameterDict(Module):
         """Add values from a mapping or from pairs of name and value; a plain dict in sorted order."""
         if not isinstance(parameters, Iterable):
             raise TypeError(
-                "ParametersDict.update should be called with an "
-                f"iterable of key/value pairs, but got {type(parameters).__name__}"
+                f"ParametersDict.update should be called with an iterable of key/value pairs, but got {type(parameters).__name__}"
             )
         pairs = _pairs("ParameterDict", parameters)
         if isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict):

@@ -81,18 +81,14 @@ class _ConvNd(Module):
             raise ValueError("groups must be a positive integer")
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups != 0:
-                raise ValueError(
-                    f"{name} must be divisible by groups (got {name}={getattr(self, name)}, groups={self.groups})"
-                )
+                raise ValueError(f"{name} must be divisible by groups (got {name}={getattr(self, name)}, groups={self.groups})")
         if isinstance(self.padding, str):
             if self.padding not in ("same", "valid"):
                 raise ValueError(f"Invalid padding string {self.padding!r}, should be one of 'same', 'valid'")
             if self.padding == "same" and any(step != 1 for step in self.stride):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if self.padding_mode not in _PADDING_MODES:
-            raise ValueError(
-                f"padding_mode must be one of {_PADDING_MODES}, but got padding_mode='{self.padding_mode}'"
-            )
+            raise ValueError(f"padding_mode must be one of {_PADDING_MODES}, but got padding_mode='{self.padding_mode}'")
 
     def _padding_around(self) -> tuple[int, ...]:
         """The padding of every side, last dimension first, as ``F.pad`` wants it."""

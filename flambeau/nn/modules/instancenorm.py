@@ -56,8 +56,7 @@ class _InstanceNorm(_NormBase):
         if channels != self.num_features:
             if self.affine:
                 raise ValueError(
-                    f"expected input's size at dim={dim} to match num_features "
-                    f"({self.num_features}), but got: {channels}."
+                    f"expected input's size at dim={dim} to match num_features ({self.num_features}), but got: {channels}."
                 )
             warnings.warn(
                 f"input's size at dim={dim} does not match num_features. "

@@ -17,7 +17,8 @@ __all__ = ["LinearCrossEntropyLoss", "LinearCrossEntropyOptions"]
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class LinearCrossEntropyOptions:
-    """How PyTorch computes :func:`nn.functional.linear_cross_entropy` in pieces. Here it is computed as a whole: nothing is chosen by them.
+    """How PyTorch computes :func:`nn.functional.linear_cross_entropy` in pieces. Here it is computed as a whole: nothing is chosen
+    by them.
 
     >>> import flambeau as torch
     >>> torch.nn.LinearCrossEntropyOptions(batch_chunk_size=128).chunking_method

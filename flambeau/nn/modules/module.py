@@ -166,9 +166,7 @@ class Module(NamesUnknown, Hookable, Movable, Stateful):
             raise AttributeError(before_init(self, "buffer"))
         self._check_name("buffer", name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
-            )
+            raise TypeError(f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)")
         for hook in _hooks.buffer_registration_hooks.values():
             replaced = hook(self, name, tensor)
             tensor = tensor if replaced is None else replaced
@@ -186,8 +184,7 @@ class Module(NamesUnknown, Hookable, Movable, Stateful):
         if param is not None:
             if not isinstance(param, Parameter):
                 raise TypeError(
-                    f"cannot assign '{typename(param)}' object to parameter '{name}' "
-                    "(torch.nn.Parameter or None required)"
+                    f"cannot assign '{typename(param)}' object to parameter '{name}' (torch.nn.Parameter or None required)"
                 )
             if param.grad_fn is not None:
                 raise ValueError(
@@ -257,9 +254,7 @@ class Module(NamesUnknown, Hookable, Movable, Stateful):
             self.register_parameter(name, value)
         elif parameters and name in parameters:
             if value is not None:
-                raise TypeError(
-                    f"cannot assign '{typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)"
-                )
+                raise TypeError(f"cannot assign '{typename(value)}' as parameter '{name}' (torch.nn.Parameter or None expected)")
             self.register_parameter(name, None)
         elif isinstance(value, Module):
             if modules is None:
@@ -271,9 +266,7 @@ class Module(NamesUnknown, Hookable, Movable, Stateful):
             modules[name] = value
         elif modules and name in modules:
             if value is not None:
-                raise TypeError(
-                    f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None expected)"
-                )
+                raise TypeError(f"cannot assign '{typename(value)}' as child module '{name}' (torch.nn.Module or None expected)")
             modules[name] = None
         elif buffers and name in buffers:
             self._set_buffer(name, value)
@@ -403,9 +396,7 @@ class Module(NamesUnknown, Hookable, Movable, Stateful):
         for _, param in self.named_parameters(recurse=recurse):
             yield param
 
-    def named_buffers(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Tensor]]:
+    def named_buffers(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
         """The buffers with their dotted names."""
         return self._named_members(lambda module: module._buffers.items(), prefix, recurse, remove_duplicate)
 

@@ -89,9 +89,7 @@ class RNNBase(Module):
     def _check_arguments(self) -> None:
         number = isinstance(self.dropout, (int, float)) and not isinstance(self.dropout, bool)
         if not number or not 0 <= self.dropout <= 1:
-            raise ValueError(
-                "dropout should be a number in range [0, 1] representing the probability of an element being zeroed"
-            )
+            raise ValueError("dropout should be a number in range [0, 1] representing the probability of an element being zeroed")
         if self.dropout > 0 and self.num_layers == 1:
             warnings.warn(
                 "dropout option adds dropout after all but last recurrent layer, so non-zero dropout "
@@ -152,7 +150,12 @@ class RNNBase(Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # With what PyTorch's class keeps beside the parameters, so that it can be made of this.
-        return {**self.__dict__, "_flat_weights_names": self._flat_weights_names, "_flat_weights": self._flat_weights, "_flat_weight_refs": []}
+        return {
+            **self.__dict__,
+            "_flat_weights_names": self._flat_weights_names,
+            "_flat_weights": self._flat_weights,
+            "_flat_weight_refs": [],
+        }
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__({name: value for name, value in state.items() if not name.startswith("_flat_weight")})
@@ -180,9 +183,7 @@ class RNNBase(Module):
         if input.dim() != expected:
             raise RuntimeError(f"input must have {expected} dimensions, got {input.dim()}")
         if input.size(-1) != self.input_size:
-            raise RuntimeError(
-                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {input.size(-1)}"
-            )
+            raise RuntimeError(f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {input.size(-1)}")
 
     def get_expected_hidden_size(self, input: Tensor, batch_sizes: Tensor | None) -> tuple[int, int, int]:
         """The shape of the hidden state for this input."""
@@ -192,9 +193,7 @@ class RNNBase(Module):
             batch = input.size(0 if self.batch_first else 1)
         return self.num_layers * self._directions, batch, self._output_size
 
-    def check_hidden_size(
-        self, hx: Tensor, expected: tuple[int, ...], msg: str = "Expected hidden size {}, got {}"
-    ) -> None:
+    def check_hidden_size(self, hx: Tensor, expected: tuple[int, ...], msg: str = "Expected hidden size {}, got {}") -> None:
         """Raise if the state does not have the `expected` shape."""
         if tuple(hx.shape) != tuple(expected):
             raise RuntimeError(msg.format(expected, list(hx.shape)))
@@ -260,9 +259,7 @@ class RNNBase(Module):
         packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
         return packed, self.permute_hidden(self._from_states(states), unsorted_indices)
 
-    def _run(
-        self, input: Tensor, batch_sizes: list[int] | None, states: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _run(self, input: Tensor, batch_sizes: list[int] | None, states: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         return _rnn.sequence(
             self.mode,
             input,
@@ -277,9 +274,7 @@ class RNNBase(Module):
 
     def _zeros(self, input: Tensor, batch: int) -> Any:
         rows = self.num_layers * self._directions
-        states = tuple(
-            ops.zeros((rows, batch, size), dtype=input.dtype, device=input.device) for size in self._state_sizes()
-        )
+        states = tuple(ops.zeros((rows, batch, size), dtype=input.dtype, device=input.device) for size in self._state_sizes())
         return self._from_states(states)
 
     def _check_state_dims(self, states: tuple[Tensor, ...], batched: bool) -> None:
@@ -452,5 +447,3 @@ class LSTM(RNNBase):
 
     def _state_sizes(self) -> tuple[int, ...]:
         return self._output_size, self.hidden_size
-
-

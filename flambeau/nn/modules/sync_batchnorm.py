@@ -16,8 +16,8 @@ __all__ = ["SyncBatchNorm"]
 class SyncBatchNorm(_BatchNorm):
     r"""Batch normalization of inputs (N, C, ...) by mean and variance over the batches of all processes.
 
-    Each sends :math:`n`, :math:`\sum x` and :math:`\sum (x - \mu)^2` per channel; gradients pass through these sums. In one process, and
-    when evaluating, it computes what ``BatchNorm`` of any dimension does.
+    Each sends :math:`n`, :math:`\sum x` and :math:`\sum (x - \mu)^2` per channel; gradients pass through these sums. In one
+    process, and when evaluating, it computes what ``BatchNorm`` of any dimension does.
 
     Raises ``ValueError`` for fewer than 2 dims.
 
@@ -43,7 +43,12 @@ class SyncBatchNorm(_BatchNorm):
         """``input``, normalized."""
         by_batch = self.training or self.running_mean is None
         distributed = sys.modules.get("flambeau.distributed")  # without which there is no group
-        if not by_batch or distributed is None or not distributed.is_initialized() or distributed.get_world_size(self.process_group) == 1:
+        if (
+            not by_batch
+            or distributed is None
+            or not distributed.is_initialized()
+            or distributed.get_world_size(self.process_group) == 1
+        ):
             return super().forward(input)
         self._check_input_dim(input)
         from flambeau.distributed.nn import all_reduce

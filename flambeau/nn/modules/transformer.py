@@ -262,8 +262,8 @@ def _copies(module: Module, n: int) -> ModuleList:
 class TransformerEncoder(Module):
     """``num_layers`` copies of an encoder layer, one after the other, then ``norm``.
 
-    Where PyTorch computes without padding (in evaluation, without gradients, with a padding mask, see :meth:`_skips_padding`), results are
-    zero at padded places.
+    Where PyTorch computes without padding (in evaluation, without gradients, with a padding mask, see :meth:`_skips_padding`),
+    results are zero at padded places.
 
     >>> import flambeau as torch
     >>> layer = torch.nn.TransformerEncoderLayer(d_model=8, nhead=2, dim_feedforward=16)
@@ -473,9 +473,7 @@ class Transformer(Module):
         batched = src.dim() == 3
         batch = 0 if self.batch_first else 1
         if batched and src.size(batch) != tgt.size(batch):
-            raise RuntimeError(
-                f"the batch number of src and tgt must be equal, got {src.size(batch)} and {tgt.size(batch)}"
-            )
+            raise RuntimeError(f"the batch number of src and tgt must be equal, got {src.size(batch)} and {tgt.size(batch)}")
         if src.size(-1) != self.d_model or tgt.size(-1) != self.d_model:
             raise RuntimeError(
                 f"the feature number of src and tgt must be equal to d_model ({self.d_model}), "

@@ -33,9 +33,9 @@ class DistributedDataParallel(Module, Joinable):
     """``module``, whose gradients are averaged over all processes of a group at the end of each backward pass.
 
     All begin with the weights and buffers of the first process, and take its buffers again before each forward pass
-    (``forward_sync_buffers``; ``broadcast_buffers``, the older word, is about the beginning too). Gradients are sent in buckets of ``bucket_cap_mb``. Parameters that have no part in a loss need
-    ``find_unused_parameters``. With ``gradient_as_bucket_view`` gradients are views of the buckets. Names in the ``state_dict`` begin
-    with ``module.``.
+    (``forward_sync_buffers``; ``broadcast_buffers``, the older word, is about the beginning too). Gradients are sent in buckets of
+    ``bucket_cap_mb``. Parameters that have no part in a loss need ``find_unused_parameters``. With ``gradient_as_bucket_view``
+    gradients are views of the buckets. Names in the ``state_dict`` begin with ``module.``.
 
     >>> import flambeau as torch
     >>> from flambeau import distributed as dist
@@ -59,7 +59,11 @@ class DistributedDataParallel(Module, Joinable):
     ) -> None:  # fmt: skip
         super().__init__()
         self.process_group = member(process_group)
-        for name, value in (("mixed_precision", mixed_precision), ("device_mesh", device_mesh), ("delay_all_reduce_named_params", delay_all_reduce_named_params)):
+        for name, value in (
+            ("mixed_precision", mixed_precision),
+            ("device_mesh", device_mesh),
+            ("delay_all_reduce_named_params", delay_all_reduce_named_params),
+        ):
             if value is not None:
                 raise NotImplementedError(f"DistributedDataParallel: {name} is not there yet")
         if device_ids or output_device is not None:
@@ -73,7 +77,9 @@ class DistributedDataParallel(Module, Joinable):
         named = [(name, p) for name, p in module.named_parameters() if name not in ignored]
         trained = [(name, p) for name, p in named if p.requires_grad]
         if not trained:
-            raise RuntimeError("DistributedDataParallel is not needed when a module doesn't have any parameter that requires a gradient.")
+            raise RuntimeError(
+                "DistributedDataParallel is not needed when a module doesn't have any parameter that requires a gradient."
+            )
         self.module = module
         self.device_ids = self.output_device = self.mixed_precision = None
         self.device, self.device_type, self.is_multi_device_module = trained[0][1].device, "cpu", False
@@ -120,13 +126,17 @@ class DistributedDataParallel(Module, Joinable):
         unused = self.find_unused_parameters or self.static_graph
         tables = {id(m.weight) for m in self.module.modules() if isinstance(m, (Embedding, EmbeddingBag)) and m.sparse}
         sparse = [i for i, p in enumerate(parameters) if id(p) in tables]
-        self.reducer = Reducer(parameters, names, self.process_group, self.bucket_bytes_cap, unused, self.gradient_as_bucket_view, sparse)
+        self.reducer = Reducer(
+            parameters, names, self.process_group, self.bucket_bytes_cap, unused, self.gradient_as_bucket_view, sparse
+        )
 
     def _get_ddp_logging_data(self) -> dict[str, Any]:
         """What there is to say of it, by PyTorch's names."""
         parameters = [p for _, p in self._trained]
         sizes = [sum([parameters[i].numel() * parameters[i].dtype.itemsize for i in bucket]) for bucket in self.reducer.buckets]
-        environment = {name.lower(): os.environ.get(name, "N/A") for name in ("MASTER_ADDR", "MASTER_PORT", "TORCH_DISTRIBUTED_DEBUG")}
+        environment = {
+            name.lower(): os.environ.get(name, "N/A") for name in ("MASTER_ADDR", "MASTER_PORT", "TORCH_DISTRIBUTED_DEBUG")
+        }
         return environment | {
             "world_size": self.process_group.size(), "rank": self.process_group.rank(), "module_name": type(self.module).__name__,
             "backend_name": self.process_group.name(), "device_ids": "", "output_device": -1, "is_multi_device_module": 0,
@@ -205,7 +215,9 @@ class DistributedDataParallel(Module, Joinable):
         finally:
             self.require_backward_grad_sync = before
 
-    def join(self, divide_by_initial_world_size: bool = True, enable: bool = True, throw_on_early_termination: bool = False) -> Join:
+    def join(
+        self, divide_by_initial_world_size: bool = True, enable: bool = True, throw_on_early_termination: bool = False
+    ) -> Join:
         """Lets processes that have fewer inputs leave the loop earlier: ``with model.join():``.
 
         Sums are divided by the number of all processes, or of those that still have inputs.

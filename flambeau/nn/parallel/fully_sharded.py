@@ -34,7 +34,8 @@ _PREFIX = "_fsdp_wrapped_module."
 
 
 class ShardingStrategy(Enum):
-    """What is divided: everything, everything but parameters between forward and backward pass, nothing; or among some processes only."""
+    """What is divided: everything, everything but parameters between forward and backward pass, nothing; or among some processes
+    only."""
 
     FULL_SHARD = 1
     SHARD_GRAD_OP = 2
@@ -107,8 +108,9 @@ class FullOptimStateDictConfig(FullStateDictConfig):
 class FullyShardedDataParallel(Module):
     """``module``, whose parameters, gradients and optimizer states are divided among processes.
 
-    Units inside of it are those that ``auto_wrap_policy`` selects; what no unit has is gathered with the outermost module. ``state_dict``
-    gives whole tensors (or what :meth:`state_dict_type` says), in all processes. See :func:`~flambeau.distributed.fsdp.fully_shard`.
+    Units inside of it are those that ``auto_wrap_policy`` selects; what no unit has is gathered with the outermost module.
+    ``state_dict`` gives whole tensors (or what :meth:`state_dict_type` says), in all processes. See
+    :func:`~flambeau.distributed.fsdp.fully_shard`.
 
     >>> import flambeau as torch
     >>> from flambeau import distributed as dist, nn
@@ -150,7 +152,11 @@ class FullyShardedDataParallel(Module):
             if not isinstance(unit, FSDPModule):
                 fully_shard(unit, reshard_after_forward=reshards, **settings)
         self.sharding_strategy, self.mixed_precision = strategy, mixed_precision
-        self._fsdp_wrapped_module = module if isinstance(module, FSDPModule) else fully_shard(module, reshard_after_forward=None if reshards else False, **settings)
+        self._fsdp_wrapped_module = (
+            module
+            if isinstance(module, FSDPModule)
+            else fully_shard(module, reshard_after_forward=None if reshards else False, **settings)
+        )
         self._state_dict_type, self._state_dict_config = StateDictType.FULL_STATE_DICT, StateDictConfig()
         self.register_state_dict_post_hook(_present)
         self.register_load_state_dict_pre_hook(_wrapped_names)
@@ -213,7 +219,12 @@ class FullyShardedDataParallel(Module):
     @staticmethod
     @contextmanager
     def summon_full_params(
-        module: Module, recurse: bool = True, writeback: bool = True, rank0_only: bool = False, offload_to_cpu: bool = False, with_grads: bool = False
+        module: Module,
+        recurse: bool = True,
+        writeback: bool = True,
+        rank0_only: bool = False,
+        offload_to_cpu: bool = False,
+        with_grads: bool = False,
     ) -> Iterator[None]:
         """Makes parameters whole inside, for reading and writing."""
         if with_grads:
@@ -236,7 +247,10 @@ class FullyShardedDataParallel(Module):
 
     @staticmethod
     def set_state_dict_type(
-        module: Module, state_dict_type: StateDictType, state_dict_config: StateDictConfig | None = None, optim_state_dict_config: StateDictConfig | None = None
+        module: Module,
+        state_dict_type: StateDictType,
+        state_dict_config: StateDictConfig | None = None,
+        optim_state_dict_config: StateDictConfig | None = None,
     ) -> tuple[StateDictType, StateDictConfig]:
         """Says what states are made of from now on; gives what was said before."""
         if state_dict_type is StateDictType.LOCAL_STATE_DICT:
@@ -250,7 +264,10 @@ class FullyShardedDataParallel(Module):
     @staticmethod
     @contextmanager
     def state_dict_type(
-        module: Module, state_dict_type: StateDictType, state_dict_config: StateDictConfig | None = None, optim_state_dict_config: StateDictConfig | None = None
+        module: Module,
+        state_dict_type: StateDictType,
+        state_dict_config: StateDictConfig | None = None,
+        optim_state_dict_config: StateDictConfig | None = None,
     ) -> Iterator[None]:
         """Says what states are made of inside."""
         before = FullyShardedDataParallel.set_state_dict_type(module, state_dict_type, state_dict_config)
@@ -260,29 +277,50 @@ class FullyShardedDataParallel(Module):
             FullyShardedDataParallel.set_state_dict_type(module, *before)
 
     @staticmethod
-    def optim_state_dict(model: Module, optim: Any, optim_state_dict: dict[str, Any] | None = None, group: Any = None) -> dict[str, Any]:
+    def optim_state_dict(
+        model: Module, optim: Any, optim_state_dict: dict[str, Any] | None = None, group: Any = None
+    ) -> dict[str, Any]:
         """The state of an optimizer by names of parameters, as :meth:`state_dict_type` says."""
         names = {id(p): name for name, p in model.named_parameters()}
         order = [names[id(p)] for g in optim.param_groups for p in g["params"]]
         given = optim.state_dict() if optim_state_dict is None else optim_state_dict
         outer = next(iter(FullyShardedDataParallel.fsdp_modules(model)), None)
         full = outer is None or outer._state_dict_type is StateDictType.FULL_STATE_DICT
-        state = {order[i]: {key: _whole(value) if full else value for key, value in entries.items()} for i, entries in given["state"].items()}
+        state = {
+            order[i]: {key: _whole(value) if full else value for key, value in entries.items()}
+            for i, entries in given["state"].items()
+        }
         groups = [{**g, "params": [order[i] for i in g["params"]]} for g in given["param_groups"]]
         return {"state": state, "param_groups": groups}
 
     @staticmethod
-    def optim_state_dict_to_load(model: Module, optim: Any, optim_state_dict: dict[str, Any], is_named_optimizer: bool = False, load_directly: bool = False, group: Any = None) -> dict[str, Any]:
+    def optim_state_dict_to_load(
+        model: Module,
+        optim: Any,
+        optim_state_dict: dict[str, Any],
+        is_named_optimizer: bool = False,
+        load_directly: bool = False,
+        group: Any = None,
+    ) -> dict[str, Any]:
         """What :meth:`optim_state_dict` gave, for ``optim.load_state_dict``: each process takes its part."""
         named = dict(model.named_parameters())
         numbers = {id(p): i for i, p in enumerate(p for g in optim.param_groups for p in g["params"])}
 
         def part(p: Tensor, value: Any) -> Any:
-            if isinstance(p, DTensor) and isinstance(value, Tensor) and not isinstance(value, DTensor) and value.dim() and value.shape == p.shape:
+            if (
+                isinstance(p, DTensor)
+                and isinstance(value, Tensor)
+                and not isinstance(value, DTensor)
+                and value.dim()
+                and value.shape == p.shape
+            ):
                 return p._with(lay(value, p.device_mesh, p.placements))
             return value
 
-        state = {numbers[id(named[name])]: {key: part(named[name], value) for key, value in entries.items()} for name, entries in optim_state_dict["state"].items()}
+        state = {
+            numbers[id(named[name])]: {key: part(named[name], value) for key, value in entries.items()}
+            for name, entries in optim_state_dict["state"].items()
+        }
         groups = [{**g, "params": [numbers[id(named[name])] for name in g["params"]]} for g in optim_state_dict["param_groups"]]
         made = {"state": state, "param_groups": groups}
         if load_directly:
@@ -315,7 +353,9 @@ def _policy_of(mixed: MixedPrecision | None, module: Module) -> MixedPrecisionPo
     if mixed is None:
         return MixedPrecisionPolicy()
     if mixed.keep_low_precision_grads:
-        raise NotImplementedError("MixedPrecision: keep_low_precision_grads is not there yet; gradients have the dtype of their parameters")
+        raise NotImplementedError(
+            "MixedPrecision: keep_low_precision_grads is not there yet; gradients have the dtype of their parameters"
+        )
     if mixed.buffer_dtype is not None:
         for part in module.modules():
             for name, b in part._buffers.items():
@@ -330,7 +370,9 @@ def _mesh_of(strategy: ShardingStrategy, group: Any, mesh: DeviceMesh | None) ->
     hybrid = strategy in (ShardingStrategy.HYBRID_SHARD, ShardingStrategy._HYBRID_SHARD_ZERO2)
     if hybrid:
         if mesh is None and isinstance(group, tuple):
-            raise NotImplementedError("HYBRID_SHARD of two groups is not there yet; give a device_mesh of two dims (replicas, parts)")
+            raise NotImplementedError(
+                "HYBRID_SHARD of two groups is not there yet; give a device_mesh of two dims (replicas, parts)"
+            )
         if mesh is None or mesh.ndim != 2:
             raise ValueError(f"{strategy.name} needs a device_mesh of two dims (replicas, parts)")
         return mesh

@@ -12,7 +12,10 @@ __all__ = ["parallel_apply"]
 
 
 def parallel_apply(
-    modules: Sequence[Module], inputs: Sequence[Any], kwargs_tup: Sequence[dict | None] | None = None, devices: Sequence[Any] | None = None
+    modules: Sequence[Module],
+    inputs: Sequence[Any],
+    kwargs_tup: Sequence[dict | None] | None = None,
+    devices: Sequence[Any] | None = None,
 ) -> list[Any]:
     """The results of ``modules``, each of its own input; all are recorded and run together.
 
@@ -26,4 +29,6 @@ def parallel_apply(
     named = kwargs_tup if kwargs_tup is not None else [{}] * len(modules)
     for d in devices or ():
         check(f"cuda:{d}" if isinstance(d, int) else d or "cpu")
-    return [m(*(x if isinstance(x, (list, tuple)) else (x,)), **(kw or {})) for m, x, kw in zip(modules, inputs, named, strict=True)]
+    return [
+        m(*(x if isinstance(x, (list, tuple)) else (x,)), **(kw or {})) for m, x, kw in zip(modules, inputs, named, strict=True)
+    ]

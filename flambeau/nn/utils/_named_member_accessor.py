@@ -168,7 +168,9 @@ class NamedMemberAccessor:
         """Several at once."""
         return [self.swap_tensor(name, value, allow_missing) for name, value in zip(list(names), list(values), strict=True)]
 
-    def swap_tensors_dict(self, named_tensors: dict[str, Tensor], allow_missing: bool = False) -> tuple[dict[str, Tensor], list[str]]:
+    def swap_tensors_dict(
+        self, named_tensors: dict[str, Tensor], allow_missing: bool = False
+    ) -> tuple[dict[str, Tensor], list[str]]:
         """Several at once: what was there, and the names where nothing was. Where one cannot be swapped, none is."""
         before: dict[str, Any] = {}
         try:

@@ -96,8 +96,7 @@ class ParametrizationList(ModuleList):
         else:
             if not isinstance(new, Sequence):
                 raise ValueError(
-                    "'right_inverse' must return a Tensor or a Sequence of tensors (list, tuple...). "
-                    f"Got {type(new).__name__}"
+                    f"'right_inverse' must return a Tensor or a Sequence of tensors (list, tuple...). Got {type(new).__name__}"
                 )
             self.ntensors = len(new)
             for i, part in enumerate(new):
@@ -204,9 +203,7 @@ def _add_property(module: Module, name: str) -> None:
     setattr(type(module), name, property(compute, assign))
 
 
-def register_parametrization(
-    module: Module, tensor_name: str, parametrization: Module, *, unsafe: bool = False
-) -> Module:
+def register_parametrization(module: Module, tensor_name: str, parametrization: Module, *, unsafe: bool = False) -> Module:
     """Compute the parameter or buffer `tensor_name` of `module` by `parametrization` from now on.
 
     Several parametrizations of one tensor are applied in the order of registration. Assigning to
@@ -242,8 +239,7 @@ def register_parametrization(
         module.parametrizations[tensor_name] = steps
     else:
         raise ValueError(
-            f"Module '{module}' does not have a parameter, a buffer, or a "
-            f"parametrized element with name '{tensor_name}'"
+            f"Module '{module}' does not have a parameter, a buffer, or a parametrized element with name '{tensor_name}'"
         )
     return module
 
@@ -255,7 +251,10 @@ def _check_step(module: Module, name: str, step: Module) -> None:
     if not isinstance(after, Tensor):
         raise ValueError(f"A parametrization must return a tensor. Got {type(after).__name__}.")
     own = f"module.{name}"
-    _require_alike("Registering a parametrization may not change the {} of the tensor", {f"{own}.{{}}": before, f"parametrization({own}).{{}}": after})
+    _require_alike(
+        "Registering a parametrization may not change the {} of the tensor",
+        {f"{own}.{{}}": before, f"parametrization({own}).{{}}": after},
+    )
     if not hasattr(step, "right_inverse"):
         return
     try:
@@ -264,7 +263,10 @@ def _check_step(module: Module, name: str, step: Module) -> None:
         return
     if not isinstance(back, Tensor):
         raise ValueError(f"parametrization.right_inverse must return a tensor. Got: {type(back).__name__}")
-    _require_alike(f"The tensor returned by parametrization.right_inverse must have the same {{}} as {own}", {f"{own}.{{}}": before, "returned {}": back})
+    _require_alike(
+        f"The tensor returned by parametrization.right_inverse must have the same {{}} as {own}",
+        {f"{own}.{{}}": before, "returned {}": back},
+    )
 
 
 def _require_alike(rule: str, tensors: dict[str, Tensor]) -> None:
@@ -324,9 +326,7 @@ def type_before_parametrizations(module: Module) -> type:
     return type(module).__bases__[0] if is_parametrized(module) else type(module)
 
 
-def transfer_parametrizations_and_params(
-    from_module: Module, to_module: Module, tensor_name: str | None = None
-) -> Module:
+def transfer_parametrizations_and_params(from_module: Module, to_module: Module, tensor_name: str | None = None) -> Module:
     """Give `to_module` the parametrizations of `from_module` and the tensors behind them."""
     if not is_parametrized(from_module):
         return to_module

@@ -182,13 +182,9 @@ def pack_padded_sequence(
     time, batch, *rest = input.shape
     steps = lengths.tolist()
     if len(steps) != batch:
-        raise RuntimeError(
-            f"Expected `len(lengths)` to be equal to batch_size, but got {len(steps)} (batch_size={batch})"
-        )
+        raise RuntimeError(f"Expected `len(lengths)` to be equal to batch_size, but got {len(steps)} (batch_size={batch})")
     if min(steps) <= 0:
-        raise RuntimeError(
-            "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0"
-        )
+        raise RuntimeError("Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0")
     if steps != sorted(steps, reverse=True):
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You "
@@ -263,9 +259,7 @@ def pad_sequence(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pad_sequence.html
     """
     if not isinstance(sequences, Iterable):
-        raise RuntimeError(
-            f"pad_sequence: Expected iterable for input sequences, but got arg of type: {type(sequences)}"
-        )
+        raise RuntimeError(f"pad_sequence: Expected iterable for input sequences, but got arg of type: {type(sequences)}")
     if padding_side not in ("left", "right"):
         raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
     sequences = list(sequences)
@@ -285,9 +279,7 @@ def pad_sequence(
     return ops.stack([pad(s) for s in sequences], dim=0 if batch_first else 1)
 
 
-def unpad_sequence(
-    padded_sequences: Tensor, lengths: Tensor | Sequence[int], batch_first: bool = False
-) -> list[Tensor]:
+def unpad_sequence(padded_sequences: Tensor, lengths: Tensor | Sequence[int], batch_first: bool = False) -> list[Tensor]:
     """The sequences of a padded batch, each as long as `lengths` says."""
     if not batch_first:
         padded_sequences = padded_sequences.transpose(0, 1)

@@ -44,9 +44,7 @@ class SpectralNorm:
 
     def __init__(self, name: str, n_power_iterations: int, dim: int, eps: float) -> None:
         if n_power_iterations <= 0:
-            raise ValueError(
-                f"Expected n_power_iterations to be positive, but got n_power_iterations={n_power_iterations}"
-            )
+            raise ValueError(f"Expected n_power_iterations to be positive, but got n_power_iterations={n_power_iterations}")
         self.name = name
         self.n_power_iterations = n_power_iterations
         self.dim = dim
@@ -81,13 +79,21 @@ class SpectralNormStateDictHook:
 
 
 class SpectralNormLoadStateDictPreHook:
-    r"""Finds ``v`` for a state dict that is older than it: with :math:`W` the weight, :math:`u = W v / |W v|` and :math:`u W v = \sigma`."""
+    r"""Finds ``v`` for a state dict that is older than it: with :math:`W` the weight, :math:`u = W v / |W v|` and
+    :math:`u W v = \sigma`."""
 
     def __init__(self, fn: SpectralNorm) -> None:
         self.fn = fn
 
     def __call__(
-        self, state_dict: dict, prefix: str, local_metadata: dict, strict: bool, missing_keys: list, unexpected_keys: list, error_msgs: list
+        self,
+        state_dict: dict,
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list,
+        unexpected_keys: list,
+        error_msgs: list,
     ) -> None:
         version = local_metadata.get("spectral_norm", {}).get(f"{self.fn.name}.version")
         key = prefix + self.fn.name
@@ -162,7 +168,10 @@ def remove_spectral_norm(module: Module, name: str = "weight") -> Module:
         raise ValueError(f"spectral_norm of '{name}' not found in {module}")
     with no_grad():
         weight = module._forward_pre_hooks.pop(key).compute_weight(module, False)
-    for hooks, kind in ((module._state_dict_hooks, SpectralNormStateDictHook), (module._load_state_dict_pre_hooks, SpectralNormLoadStateDictPreHook)):
+    for hooks, kind in (
+        (module._state_dict_hooks, SpectralNormStateDictHook),
+        (module._load_state_dict_pre_hooks, SpectralNormLoadStateDictPreHook),
+    ):
         for number, hook in list(hooks.items()):
             if isinstance(hook, kind) and hook.fn.name == name:
                 del hooks[number]

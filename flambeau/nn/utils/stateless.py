@@ -51,7 +51,12 @@ def functional_call(
 
 @contextmanager
 def _reparametrize_module(
-    module: Module, parameters_and_buffers: Mapping[str, Tensor], *, tie_weights: bool = False, strict: bool = False, stack_weights: bool = False
+    module: Module,
+    parameters_and_buffers: Mapping[str, Tensor],
+    *,
+    tie_weights: bool = False,
+    strict: bool = False,
+    stack_weights: bool = False,
 ) -> Iterator[None]:
     """``module`` has the given tensors in the place of its own inside of the block.
 

@@ -20,7 +20,14 @@ def _heads(x: Tensor, count: int | None) -> Tensor:
 
 
 def _bias(
-    shape: tuple[int, int], kind: torch.dtype, mask: Tensor | None, offset: Any, causal: bool, left: int, right: int, lengths: Tensor | None
+    shape: tuple[int, int],
+    kind: torch.dtype,
+    mask: Tensor | None,
+    offset: Any,
+    causal: bool,
+    left: int,
+    right: int,
+    lengths: Tensor | None,
 ) -> Tensor | None:
     """What is added to the scores: 0 where a query may look at a key, minus infinity where not, and the given mask.
 
@@ -32,7 +39,11 @@ def _bias(
         bias = torch.zeros(mask.shape, dtype=kind).masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else mask
         if mask.shape[-1] < keys:
             bias = F.pad(bias, [0, keys - mask.shape[-1]], value=-math.inf)
-    ahead = torch.arange(keys) - torch.arange(queries).unsqueeze(1) - (offset.reshape(-1, 1, 1, 1) if isinstance(offset, Tensor) else offset)
+    ahead = (
+        torch.arange(keys)
+        - torch.arange(queries).unsqueeze(1)
+        - (offset.reshape(-1, 1, 1, 1) if isinstance(offset, Tensor) else offset)
+    )
     allowed: list[Tensor] = []
     if causal:
         allowed.append(ahead <= 0)
@@ -89,7 +100,14 @@ def attention(
 
 @rule("RotaryEmbedding")
 def rotary_embedding(
-    x: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None = None, *, interleaved: int = 0, num_heads: int = 0, rotary_embedding_dim: int = 0
+    x: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    positions: Tensor | None = None,
+    *,
+    interleaved: int = 0,
+    num_heads: int = 0,
+    rotary_embedding_dim: int = 0,
 ) -> Tensor:
     """Turns pairs of elements of each head by an angle of their position."""
     flat = x.dim() == 3

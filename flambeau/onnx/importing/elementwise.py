@@ -197,12 +197,18 @@ def _coerced(x: Tensor, axis: int, function: Any) -> Tensor:
 
 @rule("Softmax")
 def softmax(x: Tensor, *, axis: int | None = None, opset: int) -> Tensor:
-    return torch.softmax(x, -1 if axis is None else axis) if opset >= 13 else _coerced(x, 1 if axis is None else axis, torch.softmax)
+    return (
+        torch.softmax(x, -1 if axis is None else axis) if opset >= 13 else _coerced(x, 1 if axis is None else axis, torch.softmax)
+    )
 
 
 @rule("LogSoftmax")
 def log_softmax(x: Tensor, *, axis: int | None = None, opset: int) -> Tensor:
-    return torch.log_softmax(x, -1 if axis is None else axis) if opset >= 13 else _coerced(x, 1 if axis is None else axis, torch.log_softmax)
+    return (
+        torch.log_softmax(x, -1 if axis is None else axis)
+        if opset >= 13
+        else _coerced(x, 1 if axis is None else axis, torch.log_softmax)
+    )
 
 
 @rule("Hardmax")

@@ -190,7 +190,9 @@ def _as_function(node: Any, domain: str, opset: int, functions: dict[tuple[str, 
         return None
     body = schema.function_body
     made = Function(body, functions)
-    made._defaults |= {name: _attribute(a.default_value, {}, functions) for name, a in schema.attributes.items() if a.default_value.name}
+    made._defaults |= {
+        name: _attribute(a.default_value, {}, functions) for name, a in schema.attributes.items() if a.default_value.name
+    }
     return made
 
 
@@ -237,7 +239,10 @@ def _scan(inputs: list[Any], attributes: dict[str, Any], values: Values) -> tupl
         for kept, one in zip(collected, results[len(state) :], strict=True):
             kept.append(to_tensor(one))
     out_axes, out_back = setting("scan_output_axes", m), setting("scan_output_directions", m)
-    return (*state, *(torch.stack(kept[::-1] if b else kept, axis) for kept, axis, b in zip(collected, out_axes, out_back, strict=True)))
+    return (
+        *state,
+        *(torch.stack(kept[::-1] if b else kept, axis) for kept, axis, b in zip(collected, out_axes, out_back, strict=True)),
+    )
 
 
 def _sequence_map(inputs: list[Any], attributes: dict[str, Any], values: Values) -> tuple[Any, ...]:

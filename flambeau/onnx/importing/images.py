@@ -55,7 +55,8 @@ def _cubic(x: np.ndarray, a: float) -> np.ndarray:
 
 
 def _weights(size: int, places: np.ndarray, scale: float, cubic: bool, a: float, antialias: bool, exclude: bool) -> np.ndarray:
-    """A matrix (outputs, inputs): how much of each input is in each output. What lies outside is the edge, or nothing (``exclude``)."""
+    """A matrix (outputs, inputs): how much of each input is in each output. What lies outside is the edge, or nothing
+    (``exclude``)."""
     shrink = min(1.0, scale) if antialias else 1.0
     reach = (2 if cubic else 1) / shrink
     offsets = np.arange(-int(np.ceil(reach)), int(np.ceil(reach)) + 1)
@@ -111,7 +112,11 @@ def resize(
             y = y.index_select(axis, torch.tensor(np.clip(_NEAREST[nearest_mode](places), 0, size - 1).astype(np.int64)))
         else:
             matrix = _weights(size, places, scale, mode == "cubic", cubic_coeff_a, bool(antialias), bool(exclude_outside))
-            y = (torch.tensor(matrix).to(y.dtype) @ y.movedim(axis, 0).reshape(size, -1)).reshape(count, *y.movedim(axis, 0).shape[1:]).movedim(0, axis)
+            y = (
+                (torch.tensor(matrix).to(y.dtype) @ y.movedim(axis, 0).reshape(size, -1))
+                .reshape(count, *y.movedim(axis, 0).shape[1:])
+                .movedim(0, axis)
+            )
     if outside is not None:
         y = torch.where(outside, torch.tensor(extrapolation_value, dtype=y.dtype), y)
     return y if y.dtype is kind else y.round().to(kind) if not kind.is_floating_point else y.to(kind)
@@ -153,4 +158,6 @@ def deform_conv(
     (sh, sw), (dh, dw), (ph, pw, *_) = strides or (1, 1), dilations or (1, 1), pads or (0, 0, 0, 0)
     bias = torch.zeros(w.shape[0], dtype=x.dtype) if b is None else b
     weights = torch.ones(0) if mask is None else mask
-    return torch.ops.torchvision.deform_conv2d(x, w, offset, weights, bias, sh, sw, ph, pw, dh, dw, group, offset_group, mask is not None)
+    return torch.ops.torchvision.deform_conv2d(
+        x, w, offset, weights, bias, sh, sw, ph, pw, dh, dw, group, offset_group, mask is not None
+    )

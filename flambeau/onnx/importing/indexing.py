@@ -110,7 +110,13 @@ def unique(x: Tensor, *, axis: int | None = None, sorted: int = 1) -> tuple[Tens
 
 @rule("NonMaxSuppression", host="most iou_threshold score_threshold")
 def non_max_suppression(
-    boxes: Tensor, scores: Tensor, most: Any = None, iou_threshold: Any = None, score_threshold: Any = None, *, center_point_box: int = 0
+    boxes: Tensor,
+    scores: Tensor,
+    most: Any = None,
+    iou_threshold: Any = None,
+    score_threshold: Any = None,
+    *,
+    center_point_box: int = 0,
 ) -> Tensor:
     limit = 0 if most is None else int(most.reshape(()))
     overlap = 0.0 if iou_threshold is None else float(iou_threshold.reshape(()))

@@ -33,8 +33,8 @@ __all__ = ["OnnxModule", "load"]
 class OnnxModule(nn.Module):
     """A graph of ONNX's. It is called with its inputs in order, or by name, and returns its output, or a tuple of them.
 
-    Weights are parameters, under their names in the file with ``_`` for what Python's names do not have; other constants are buffers.
-    So the module can be trained on, saved by its ``state_dict``, and served.
+    Weights are parameters, under their names in the file with ``_`` for what Python's names do not have; other constants are
+    buffers. So the module can be trained on, saved by its ``state_dict``, and served.
 
     ``input_names``, ``output_names``: as in the file.
     """
@@ -68,7 +68,9 @@ class OnnxModule(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) > len(self.input_names) or kwargs.keys() - set(self.input_names[len(args) :]):
-            raise TypeError(f"the model takes {', '.join(self.input_names)}; it was given {len(args)} by place, and {', '.join(kwargs) or 'none'} by name")
+            raise TypeError(
+                f"the model takes {', '.join(self.input_names)}; it was given {len(args)} by place, and {', '.join(kwargs) or 'none'} by name"
+            )
         values: dict[str, Any] = {name: getattr(self, attribute) for name, attribute in self._attributes.items()}
         values |= self._here
         given = {**dict(zip(self.input_names, args)), **kwargs}

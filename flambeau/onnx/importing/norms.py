@@ -31,9 +31,20 @@ def instance_normalization(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: f
 
 
 @rule("LayerNormalization")
-def layer_normalization(x: Tensor, scale: Tensor, bias: Tensor | None = None, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1, outputs: int) -> Any:
+def layer_normalization(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+    outputs: int,
+) -> Any:
     dims = list(range(axis % x.dim(), x.dim()))
-    y = F.layer_norm(x, x.shape[dims[0] :], scale.expand(x.shape[dims[0] :]), None if bias is None else bias.expand(x.shape[dims[0] :]), epsilon)
+    y = F.layer_norm(
+        x, x.shape[dims[0] :], scale.expand(x.shape[dims[0] :]), None if bias is None else bias.expand(x.shape[dims[0] :]), epsilon
+    )
     if outputs == 1:
         return y
     mean = x.mean(dims, keepdim=True)
@@ -47,7 +58,9 @@ def rms_normalization(x: Tensor, scale: Tensor, *, axis: int = -1, epsilon: floa
 
 
 @rule("GroupNormalization")
-def group_normalization(x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1) -> Tensor:
+def group_normalization(
+    x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
+) -> Tensor:
     channels = x.shape[1]
     if scale.numel() != channels:  # one of each group, before version 21
         scale, bias = (t.repeat_interleave(channels // num_groups) for t in (scale, bias))

@@ -17,7 +17,15 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
 
 @rule("Gemm")
 def gemm(
-    a: Tensor, b: Tensor, c: Tensor | None = None, *, alpha: float = 1.0, beta: float = 1.0, transA: int = 0, transB: int = 0, broadcast: int = 1
+    a: Tensor,
+    b: Tensor,
+    c: Tensor | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
+    broadcast: int = 1,
 ) -> Tensor:
     a, b = a.T if transA else a, b.T if transB else b
     if c is None or beta == 0:
@@ -36,7 +44,16 @@ def det(x: Tensor) -> Tensor:
 
 
 @rule("DFT", host="length axis_input")
-def dft(x: Tensor, length: Any = None, axis_input: Any = None, *, axis: int | None = None, inverse: int = 0, onesided: int = 0, opset: int) -> Tensor:
+def dft(
+    x: Tensor,
+    length: Any = None,
+    axis_input: Any = None,
+    *,
+    axis: int | None = None,
+    inverse: int = 0,
+    onesided: int = 0,
+    opset: int,
+) -> Tensor:
     """The discrete Fourier transform; the last dim holds the real part, or both parts."""
     dim = int(axis_input.reshape(())) if axis_input is not None else axis if axis is not None else (1 if opset < 20 else -2)
     n = None if length is None else int(length.reshape(()))

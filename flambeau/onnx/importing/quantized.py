@@ -22,7 +22,15 @@ def _along(t: Tensor, x: Tensor, axis: int, block: int) -> Tensor:
 
 @rule("QuantizeLinear")
 def quantize_linear(
-    x: Tensor, scale: Tensor, zero: Tensor | None = None, *, axis: int = 1, block_size: int = 0, output_dtype: int = 0, precision: int = 0, saturate: int = 1
+    x: Tensor,
+    scale: Tensor,
+    zero: Tensor | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: int = 0,
+    precision: int = 0,
+    saturate: int = 1,
 ) -> Tensor:
     kind = zero.dtype if zero is not None else dtype_of(output_dtype) if output_dtype else torch.uint8
     y = x / _along(scale, x, axis, block_size)
@@ -34,7 +42,9 @@ def quantize_linear(
 
 
 @rule("DequantizeLinear")
-def dequantize_linear(x: Tensor, scale: Tensor, zero: Tensor | None = None, *, axis: int = 1, block_size: int = 0, output_dtype: int = 0) -> Tensor:
+def dequantize_linear(
+    x: Tensor, scale: Tensor, zero: Tensor | None = None, *, axis: int = 1, block_size: int = 0, output_dtype: int = 0
+) -> Tensor:
     factor = _along(scale, x, axis, block_size)
     y = x.to(torch.float32)
     if zero is not None:

@@ -31,7 +31,9 @@ Cell = Callable[[Tensor, State], State]
 """One step: the gates' products with the input, and the state; the new state, whose first part is the output."""
 
 
-def _activations(names: list[str] | None, default: list[str], directions: int, alpha: Any, beta: Any) -> list[list[Callable[[Tensor], Tensor]]]:
+def _activations(
+    names: list[str] | None, default: list[str], directions: int, alpha: Any, beta: Any
+) -> list[list[Callable[[Tensor], Tensor]]]:
     """For each direction its activations."""
     names = list(names or default * directions)
     alphas, betas = list(alpha or []), list(beta or [])
@@ -92,7 +94,17 @@ def _reordered(t: Tensor, order: list[int], gates: int) -> Tensor:
     return torch.cat([parts[i] for i in order], 0)
 
 
-def _native(run: Callable[..., Any], gates: int, order: list[int], x: Tensor, w: Tensor, r: Tensor, b: Tensor | None, starts: list[Tensor | None], direction: str) -> tuple[Tensor, ...]:
+def _native(
+    run: Callable[..., Any],
+    gates: int,
+    order: list[int],
+    x: Tensor,
+    w: Tensor,
+    r: Tensor,
+    b: Tensor | None,
+    starts: list[Tensor | None],
+    direction: str,
+) -> tuple[Tensor, ...]:
     """The layer by PyTorch's function: its steps are one operation each way."""
     directions, hidden = w.shape[0], r.shape[-1]
     weights: list[Tensor] = []
@@ -135,13 +147,19 @@ def gru(
             (before,) = state
             both = f[0](_clipped(gates[:, : 2 * n] + F.linear(before, weight[: 2 * n], bias[: 2 * n]), clip))
             update, reset = both[:, :n], both[:, n:]
-            inner = reset * F.linear(before, weight[2 * n :], bias[2 * n :]) if linear_before_reset else F.linear(reset * before, weight[2 * n :], bias[2 * n :])
+            inner = (
+                reset * F.linear(before, weight[2 * n :], bias[2 * n :])
+                if linear_before_reset
+                else F.linear(reset * before, weight[2 * n :], bias[2 * n :])
+            )
             new = f[1](_clipped(gates[:, 2 * n :] + inner, clip))
             return ((1 - update) * new + update * before,)
 
         return step
 
-    return _layer(3, ["Sigmoid", "Tanh"], cell, 1, x, w, r, b, lengths, [h], direction, layout, activations, activation_alpha, activation_beta)
+    return _layer(
+        3, ["Sigmoid", "Tanh"], cell, 1, x, w, r, b, lengths, [h], direction, layout, activations, activation_alpha, activation_beta
+    )
 
 
 @rule("LSTM")
@@ -168,7 +186,9 @@ def lstm(
         return step
 
     default = ["Sigmoid", "Tanh", "Tanh"]
-    return _layer(4, default, cell, 2, x, w, r, b, lengths, [h, c], direction, layout, activations, activation_alpha, activation_beta)
+    return _layer(
+        4, default, cell, 2, x, w, r, b, lengths, [h, c], direction, layout, activations, activation_alpha, activation_beta
+    )
 
 
 def _clipped(x: Tensor, limit: float | None) -> Tensor:

@@ -18,7 +18,9 @@ def _over(axes: Any, x: Tensor, noop: int) -> list[int] | None:
     return given or (None if noop else list(range(x.dim())))
 
 
-def _reduction(name: str, function: Callable[[Tensor, list[int], bool], Tensor], before: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+def _reduction(
+    name: str, function: Callable[[Tensor, list[int], bool], Tensor], before: Callable[[Tensor], Tensor] = lambda x: x
+) -> None:
     @rule(name, host="axes")
     def reduce(x: Tensor, axes: Any = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
         dims = _over(axes, x, noop_with_empty_axes)

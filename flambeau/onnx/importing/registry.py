@@ -1,8 +1,8 @@
 """What a rule is: a Python function that does what an operator of ONNX does, on tensors.
 
 The inputs of a node are its positional arguments (``None`` where an optional one is left out), its attributes are keywords. So one
-function serves versions of an operator in which, say, ``axes`` was an attribute and those in which it is an input. A rule that has a
-parameter ``opset`` is told the version of the operators, one with ``outputs`` how many results are asked for.
+function serves versions of an operator in which, say, ``axes`` was an attribute and those in which it is an input. A rule that has
+a parameter ``opset`` is told the version of the operators, one with ``outputs`` how many results are asked for.
 """
 
 from __future__ import annotations

@@ -91,7 +91,9 @@ def tile(x: Tensor, repeats: Any) -> Tensor:
 
 
 @rule("Pad", host="pads axes")
-def pad(x: Tensor, pads: Any, constant_value: Tensor | None = None, axes: Any = None, *, mode: str = "constant", value: float = 0.0) -> Tensor:
+def pad(
+    x: Tensor, pads: Any, constant_value: Tensor | None = None, axes: Any = None, *, mode: str = "constant", value: float = 0.0
+) -> Tensor:
     amounts = ints(pads)
     given = range(x.dim()) if axes is None else [a % x.dim() for a in ints(axes)]
     before, after = amounts[: len(amounts) // 2], amounts[len(amounts) // 2 :]

@@ -16,8 +16,8 @@ Tensor = torch.Tensor
 class Windows:
     """Where windows lie: sizes, steps, and what is added before and behind each dim.
 
-    ``behind`` is so much that ``x``, extended by it, has exactly the windows that ONNX counts; with ``ceil_mode`` that may be more than
-    the pads that were asked for.
+    ``behind`` is so much that ``x``, extended by it, has exactly the windows that ONNX counts; with ``ceil_mode`` that may be more
+    than the pads that were asked for.
     """
 
     def __init__(
@@ -126,7 +126,9 @@ def max_pool(
 
 
 @rule("MaxUnpool", host="output_shape")
-def max_unpool(x: Tensor, places: Tensor, output_shape: Any = None, *, kernel_shape: Any, pads: Any = None, strides: Any = None) -> Tensor:
+def max_unpool(
+    x: Tensor, places: Tensor, output_shape: Any = None, *, kernel_shape: Any, pads: Any = None, strides: Any = None
+) -> Tensor:
     n = len(kernel_shape)
     strides, pads = strides or [1] * n, pads or [0] * 2 * n
     sizes = [(size - 1) * s - pads[i] - pads[i + n] + k for i, (size, s, k) in enumerate(zip(x.shape[2:], strides, kernel_shape))]
@@ -149,7 +151,12 @@ def average_pool(
     strides: Any = None,
 ) -> Tensor:  # fmt: skip
     at = Windows(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
-    plain = at.symmetric and at.behind == at.after and set(at.dilations) == {1} and all(2 * p <= k for p, k in zip(at.before, at.kernel))
+    plain = (
+        at.symmetric
+        and at.behind == at.after
+        and set(at.dilations) == {1}
+        and all(2 * p <= k for p, k in zip(at.before, at.kernel))
+    )
     if plain:
         return _AVERAGE_POOLS[x.dim() - 2](x, at.kernel, at.strides, at.before, count_include_pad=bool(count_include_pad))
     ones = torch.ones(1, 1, *x.shape[2:], dtype=x.dtype)
@@ -163,7 +170,15 @@ def average_pool(
 
 @rule("LpPool")
 def lp_pool(
-    x: Tensor, *, kernel_shape: Any, p: float = 2, auto_pad: str = "NOTSET", ceil_mode: int = 0, dilations: Any = None, pads: Any = None, strides: Any = None
+    x: Tensor,
+    *,
+    kernel_shape: Any,
+    p: float = 2,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Any = None,
+    pads: Any = None,
+    strides: Any = None,
 ) -> Tensor:
     at = Windows(x.shape[2:], kernel_shape, strides, pads, dilations, auto_pad, ceil_mode)
     return _sums(at.pad(x.abs() ** p), at) ** (1 / p)
@@ -185,7 +200,9 @@ def global_lp_pool(x: Tensor, *, p: int = 2) -> Tensor:
 
 
 @rule("Col2Im", host="image_shape block_shape")
-def col2im(x: Tensor, image_shape: Any, block_shape: Any, *, dilations: Any = None, pads: Any = None, strides: Any = None) -> Tensor:
+def col2im(
+    x: Tensor, image_shape: Any, block_shape: Any, *, dilations: Any = None, pads: Any = None, strides: Any = None
+) -> Tensor:
     """What :meth:`Windows` cut out, added up where it came from: each element of a block goes to its places by index."""
     image, block = ints(image_shape), ints(block_shape)
     at = Windows(image, block, strides, pads, dilations)
@@ -198,5 +215,9 @@ def col2im(x: Tensor, image_shape: Any, block_shape: Any, *, dilations: Any = No
         one = (torch.arange(k) * at.dilations[i]).reshape(1, -1, 1, 1) + starts
         place = (place.reshape(place.shape[0], 1, place.shape[1], 1) * size + one).reshape(place.shape[0] * k, -1)
     rows = x.reshape(n * channels, -1)
-    made = torch.zeros(n * channels, math.prod(whole), dtype=x.dtype).index_add(1, place.reshape(-1), rows).reshape(n, channels, *whole)
+    made = (
+        torch.zeros(n * channels, math.prod(whole), dtype=x.dtype)
+        .index_add(1, place.reshape(-1), rows)
+        .reshape(n, channels, *whole)
+    )
     return F.pad(made, [-p for p in at.pads()])

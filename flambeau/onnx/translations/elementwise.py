@@ -48,7 +48,19 @@ _BINARY = "mul Mul maximum Max minimum Min eq Equal lt Less gt Greater le LessOr
 for _name, _op in zip(_BINARY[::2], _BINARY[1::2], strict=True):
     TRANSLATIONS[_name] = lambda w, x, y, *rest, op=_op: w.op(op, *w.alike(x, y))
 
-for _name in ("contiguous", "clone", "_clone", "detach", "alias", "_alias", "resolve_conj", "resolve_neg", "dropout", "feature_dropout", "alpha_dropout"):
+for _name in (
+    "contiguous",
+    "clone",
+    "_clone",
+    "detach",
+    "alias",
+    "_alias",
+    "resolve_conj",
+    "resolve_neg",
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+):
     TRANSLATIONS[_name] = lambda w, x, *rest: _kept(w, x, *rest)
 
 
@@ -75,7 +87,11 @@ def _rsub(w: Any, x: Any, y: Any, alpha: Any = 1) -> Any:
 
 @translates("div", "true_divide")
 def _div(w: Any, x: Any, y: Any, rounding_mode: str | None = None) -> Any:
-    return {"floor": floored_quotient, "trunc": truncated_quotient}[rounding_mode](w, x, y) if rounding_mode else w.op("Div", *w.alike(x, y, w.result.dtype))
+    return (
+        {"floor": floored_quotient, "trunc": truncated_quotient}[rounding_mode](w, x, y)
+        if rounding_mode
+        else w.op("Div", *w.alike(x, y, w.result.dtype))
+    )
 
 
 def _truncated(w: Any, x: Any) -> Any:
@@ -126,12 +142,22 @@ def _with_product(w: Any, x: Any, a: Any, b: Any, value: Any = 1) -> Any:
 
 @translates("logaddexp")
 def _logaddexp(w: Any, x: Any, y: Any) -> Any:
-    return w.op("ReduceLogSumExp", w.op("Concat", *[w.op("Unsqueeze", v, w.ints([0])) for v in _broadcast(w, x, y)], axis=0), w.ints([0]), keepdims=0)
+    return w.op(
+        "ReduceLogSumExp",
+        w.op("Concat", *[w.op("Unsqueeze", v, w.ints([0])) for v in _broadcast(w, x, y)], axis=0),
+        w.ints([0]),
+        keepdims=0,
+    )
 
 
 @translates("hypot")
 def _hypot(w: Any, x: Any, y: Any) -> Any:
-    return w.op("ReduceL2", w.op("Concat", *[w.op("Unsqueeze", v, w.ints([0])) for v in _broadcast(w, x, y)], axis=0), w.ints([0]), keepdims=0)
+    return w.op(
+        "ReduceL2",
+        w.op("Concat", *[w.op("Unsqueeze", v, w.ints([0])) for v in _broadcast(w, x, y)], axis=0),
+        w.ints([0]),
+        keepdims=0,
+    )
 
 
 def _broadcast(w: Any, x: Any, y: Any) -> Any:
@@ -213,7 +239,11 @@ def _elu(w: Any, x: Any, alpha: float = 1.0, *rest: Any) -> Any:
 
 @translates("prelu", "_prelu")
 def _prelu(w: Any, x: Any, weight: Any) -> Any:
-    shaped = weight if len(weight.shape) != 1 or weight.shape == [1] or len(x.shape) < 3 else w.reshape(weight, [-1, *[1] * (len(x.shape) - 2)])
+    shaped = (
+        weight
+        if len(weight.shape) != 1 or weight.shape == [1] or len(x.shape) < 3
+        else w.reshape(weight, [-1, *[1] * (len(x.shape) - 2)])
+    )
     return w.op("PRelu", x, shaped)
 
 

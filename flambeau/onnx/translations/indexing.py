@@ -41,7 +41,9 @@ def _one_hot(w: Any, x: Any, classes: int) -> Any:
 
 @translates("_scatter", "scatter_add", "scatter_reduce")
 def _scatter(w: Any, x: Any, dim: int, index: Any, source: Any, reduce: str = "none", include_self: bool = True) -> Any:
-    reduction = {"scatter_add": "add"}.get(w.name) or {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}.get(reduce, reduce)
+    reduction = {"scatter_add": "add"}.get(w.name) or {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}.get(
+        reduce, reduce
+    )
     if reduction == "mean" or not include_self:
         w.refuse(f"scatter_reduce by {reduce!r}, include_self={include_self}")
     if not isinstance(source, str):
@@ -98,7 +100,9 @@ def _index_put(w: Any, x: Any, indices: Sequence[Any], values: Any, accumulate: 
     dims = [d for d, i in enumerate(indices) if i is not None]
     if len(dims) == 1 and indices[dims[0]].dtype == "bool" and not values.shape and not accumulate:
         mask = indices[dims[0]]
-        wide = w.op("Unsqueeze", mask, w.ints(list(range(len(mask.shape), len(x.shape))))) if len(mask.shape) < len(x.shape) else mask
+        wide = (
+            w.op("Unsqueeze", mask, w.ints(list(range(len(mask.shape), len(x.shape))))) if len(mask.shape) < len(x.shape) else mask
+        )
         return w.op("Where", wide, w.number(values, x), x)
     at, order = _places(w, x, indices)
     if order != list(range(len(x.shape))):
@@ -133,7 +137,11 @@ def _bucketize(w: Any, *given: Any) -> Any:
     boundaries, x = (named["boundaries"], named["self"]) if w.name == "bucketize" else (named["sorted_sequence"], named["self"])
     if len(boundaries.shape) != 1 or named.get("sorter") is not None:
         w.refuse("searchsorted in several sequences, or with a sorter")
-    kind = w.op("GreaterOrEqual" if named.get("right") or named.get("side") == "right" else "Greater", *w.alike(w.op("Unsqueeze", x, w.ints([-1]), dtype=x.dtype), boundaries, x.dtype), dtype="bool")
+    kind = w.op(
+        "GreaterOrEqual" if named.get("right") or named.get("side") == "right" else "Greater",
+        *w.alike(w.op("Unsqueeze", x, w.ints([-1]), dtype=x.dtype), boundaries, x.dtype),
+        dtype="bool",
+    )
     return w.cast(w.op("ReduceSum", w.cast(kind, "int64"), w.ints([-1]), keepdims=0, dtype="int64"), w.result.dtype)
 
 
@@ -144,5 +152,7 @@ def _pad_sequence(w: Any, tensors: Sequence[Any], batch_first: bool, value: floa
     for t in tensors:
         pads = np.zeros((2, len(t.shape)), np.int64)
         pads[int(not (rest and rest[0])), 0] = longest - t.shape[0]
-        rows.append(w.op("Unsqueeze", w.op("Pad", t, w.constant(pads.reshape(-1)), w.number(value, t)), w.ints([0 if batch_first else 1])))
+        rows.append(
+            w.op("Unsqueeze", w.op("Pad", t, w.constant(pads.reshape(-1)), w.number(value, t)), w.ints([0 if batch_first else 1]))
+        )
     return w.op("Concat", *rows, axis=0 if batch_first else 1)

@@ -36,8 +36,14 @@ def _remainder(w: Any, x: Any, y: Any) -> Any:
     return w.op("Sub", x, w.op("Mul", w.op("Floor", w.op("Div", x, y)), y))
 
 
-for _name, _of_bits, _of_truths in (("bitwise_and", "BitwiseAnd", "And"), ("bitwise_or", "BitwiseOr", "Or"), ("bitwise_xor", "BitwiseXor", "Xor")):
-    TRANSLATIONS[_name] = lambda w, x, y, ops=(_of_bits, _of_truths): w.op(ops[w.result.dtype == "bool"], *w.alike(x, y, w.result.dtype))
+for _name, _of_bits, _of_truths in (
+    ("bitwise_and", "BitwiseAnd", "And"),
+    ("bitwise_or", "BitwiseOr", "Or"),
+    ("bitwise_xor", "BitwiseXor", "Xor"),
+):
+    TRANSLATIONS[_name] = lambda w, x, y, ops=(_of_bits, _of_truths): w.op(
+        ops[w.result.dtype == "bool"], *w.alike(x, y, w.result.dtype)
+    )
 
 
 @translates("bitwise_not")

@@ -14,7 +14,9 @@ from flambeau.onnx.translations.registry import translates
 
 
 @translates("batch_norm")
-def _batch_norm(w: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float, *rest: Any) -> Any:
+def _batch_norm(
+    w: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float, *rest: Any
+) -> Any:
     if training or mean is None:
         w.refuse("batch_norm by the batch's own statistics: call model.eval() first")
     n = x.shape[1]
@@ -32,7 +34,13 @@ def _layer_norm(w: Any, x: Any, shape: Sequence[int], weight: Any = None, bias: 
 @translates("group_norm")
 def _group_norm(w: Any, x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *rest: Any) -> Any:
     rows = w.reshape(x, [0, groups, -1])
-    out = w.op("InstanceNormalization", rows, w.constant(np.ones(groups), x.dtype), w.constant(np.zeros(groups), x.dtype), epsilon=float(eps))
+    out = w.op(
+        "InstanceNormalization",
+        rows,
+        w.constant(np.ones(groups), x.dtype),
+        w.constant(np.zeros(groups), x.dtype),
+        epsilon=float(eps),
+    )
     out = w.op("Reshape", out, w.op("Shape", x))
     for op, y in (("Mul", weight), ("Add", bias)):
         out = out if y is None else w.op(op, out, w.reshape(y, [-1, *[1] * (len(x.shape) - 2)]))
@@ -40,7 +48,9 @@ def _group_norm(w: Any, x: Any, groups: int, weight: Any = None, bias: Any = Non
 
 
 @translates("instance_norm")
-def _instance_norm(w: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, use_input_stats: bool, momentum: float, eps: float, *rest: Any) -> Any:
+def _instance_norm(
+    w: Any, x: Any, weight: Any, bias: Any, mean: Any, var: Any, use_input_stats: bool, momentum: float, eps: float, *rest: Any
+) -> Any:
     if not use_input_stats:
         return _batch_norm(w, x, weight, bias, mean, var, False, momentum, eps)
     n = x.shape[1]

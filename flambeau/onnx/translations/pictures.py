@@ -13,7 +13,9 @@ from flambeau.onnx.translations.registry import translates
 
 
 @translates("_upsample")
-def _upsample(w: Any, x: Any, kind: str, sizes: Any, outputs: Any, factors: Sequence[float | None], align_corners: bool, antialias: bool) -> Any:
+def _upsample(
+    w: Any, x: Any, kind: str, sizes: Any, outputs: Any, factors: Sequence[float | None], align_corners: bool, antialias: bool
+) -> Any:
     if any(isinstance(s, str) for s in (*sizes, *outputs)) and None in factors:
         w.refuse("interpolate to a size of a picture whose sizes are free: give scale_factor")
     way = {"nearest": "asymmetric", "nearest-exact": "half_pixel"}.get(kind) or ("align_corners" if align_corners else "half_pixel")
@@ -21,7 +23,11 @@ def _upsample(w: Any, x: Any, kind: str, sizes: Any, outputs: Any, factors: Sequ
     settings |= {"nearest_mode": "floor" if kind == "nearest" else "round_prefer_ceil"} if "nearest" in kind else {}
     settings |= {"cubic_coeff_a": -0.5 if antialias else -0.75} if kind == "cubic" else {}
     settings |= {"antialias": 1, "exclude_outside": 1} if antialias else {}
-    if None not in factors and not any(isinstance(s, str) for s in outputs) and [int(n * f) for n, f in zip(sizes, factors, strict=True)] != list(outputs):
+    if (
+        None not in factors
+        and not any(isinstance(s, str) for s in outputs)
+        and [int(n * f) for n, f in zip(sizes, factors, strict=True)] != list(outputs)
+    ):
         w.refuse("interpolate to a size that its factors do not give")
     if None in factors:
         return w.op("Resize", x, "", "", w.ints([*[w.size(n) for n in x.shape[:2]], *outputs]), **settings)
@@ -37,7 +43,9 @@ def _grid_sample(w: Any, x: Any, grid: Any, mode: str, padding_mode: str, align_
 
 @translates("_col2im")
 def _col2im(w: Any, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, outputs: Any, sizes: Any) -> Any:
-    return w.op("Col2Im", x, w.ints(sizes), w.ints(kernel), dilations=list(dilation), pads=[*padding, *padding], strides=list(stride))
+    return w.op(
+        "Col2Im", x, w.ints(sizes), w.ints(kernel), dilations=list(dilation), pads=[*padding, *padding], strides=list(stride)
+    )
 
 
 @translates("_im2col")
@@ -46,8 +54,18 @@ def _im2col(w: Any, x: Any, kernel: Any, stride: Any, padding: Any, dilation: An
     if isinstance(x.shape[1], Size):
         w.refuse("unfold of pictures whose number of channels is free")
     channels, places = x.shape[1], kernel[0] * kernel[1]
-    weight = [[[[float(k == i * kernel[1] + j) for j in range(kernel[1])] for i in range(kernel[0])]] for k in range(places)] * channels
-    blocks = w.op("Conv", x, w.constant(weight, x.dtype), strides=list(stride), pads=[*padding, *padding], dilations=list(dilation), group=channels)
+    weight = [
+        [[[float(k == i * kernel[1] + j) for j in range(kernel[1])] for i in range(kernel[0])]] for k in range(places)
+    ] * channels
+    blocks = w.op(
+        "Conv",
+        x,
+        w.constant(weight, x.dtype),
+        strides=list(stride),
+        pads=[*padding, *padding],
+        dilations=list(dilation),
+        group=channels,
+    )
     return w.to_shape_of_result(blocks)
 
 

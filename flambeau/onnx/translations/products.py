@@ -49,15 +49,39 @@ def _baddbmm(w: Any, x: Any, a: Any, b: Any, beta: float = 1, alpha: float = 1) 
 
 @translates("_convolution")
 def _convolution(
-    w: Any, x: Any, weight: Any, bias: Any, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int], transposed: bool, output_padding: Sequence[int], groups: int, *rest: Any
+    w: Any,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+    *rest: Any,
 ) -> Any:
     given = [x, weight] if bias is None else [x, weight, bias]
     settings = {"strides": list(stride), "pads": [*padding, *padding], "dilations": list(dilation), "group": groups}
-    return w.op("ConvTranspose", *given, output_padding=list(output_padding), **settings) if transposed else w.op("Conv", *given, **settings)
+    return (
+        w.op("ConvTranspose", *given, output_padding=list(output_padding), **settings)
+        if transposed
+        else w.op("Conv", *given, **settings)
+    )
 
 
 @translates("scaled_dot_product_attention")
-def _attention(w: Any, q: Any, k: Any, v: Any, mask: Any = None, dropout: float = 0.0, causal: bool = False, scale: float | None = None, gqa: bool = False) -> Any:
+def _attention(
+    w: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    dropout: float = 0.0,
+    causal: bool = False,
+    scale: float | None = None,
+    gqa: bool = False,
+) -> Any:
     if dropout or gqa:
         w.refuse("attention with dropout or with groups of heads")
     if isinstance(q.shape[-1], Size):

@@ -126,7 +126,9 @@ def _kthvalue(w: Any, x: Any, *rest: Any) -> Any:
     else:
         k, dim, keepdim = (*rest, -1, False)[:3] if len(rest) == 1 else (*rest, False)[:3]
     found = w.op("TopK", x, w.ints([k]), axis=dim, largest=0, sorted=1, outputs=2)
-    last = [w.op("Gather", y, w.constant(np.array([-1]) if keepdim else np.array(-1), "int64"), axis=dim, dtype=y.dtype) for y in found]
+    last = [
+        w.op("Gather", y, w.constant(np.array([-1]) if keepdim else np.array(-1), "int64"), axis=dim, dtype=y.dtype) for y in found
+    ]
     return last[0], last[1]
 
 
@@ -139,7 +141,9 @@ def _extreme(w: Any, x: Any, *rest: Any) -> Any:
     op = "Max" if w.name == "max" else "Min"
     if dim is None:
         return w.op(f"Reduce{op}", x, keepdims=0)
-    return w.op(f"Reduce{op}", x, w.constant(np.array([dim], np.int64)), keepdims=int(keepdim)), w.op(f"Arg{op}", x, axis=dim, keepdims=int(keepdim))
+    return w.op(f"Reduce{op}", x, w.constant(np.array([dim], np.int64)), keepdims=int(keepdim)), w.op(
+        f"Arg{op}", x, axis=dim, keepdims=int(keepdim)
+    )
 
 
 @translates("argmax", "argmin")

@@ -26,7 +26,11 @@ def _unsqueeze(w: Any, x: Any, dim: int) -> Any:
 
 @translates("squeeze")
 def _squeeze(w: Any, x: Any, dim: Any = None) -> Any:
-    dims = [i for i in ([dim] if isinstance(dim, int) else dim if dim is not None else range(len(x.shape))) if x.shape and x.shape[i] == 1]
+    dims = [
+        i
+        for i in ([dim] if isinstance(dim, int) else dim if dim is not None else range(len(x.shape)))
+        if x.shape and x.shape[i] == 1
+    ]
     return w.op("Squeeze", x, w.ints(dims)) if dims else x
 
 
@@ -78,7 +82,11 @@ def _split(w: Any, x: Any, *rest: Any) -> Any:
 def _slice(w: Any, x: Any, dim: int = 0, start: Any = None, end: Any = None, step: Any = 1) -> Any:
     start, last = 0 if start is None else start, (1 << 63) - 1 if end is None else end
     if w.name == "narrow":
-        last = start + end if isinstance(start, int) and isinstance(end, int) else w.op("Add", w.scalar(start), w.scalar(end), shape=[], dtype="int64")
+        last = (
+            start + end
+            if isinstance(start, int) and isinstance(end, int)
+            else w.op("Add", w.scalar(start), w.scalar(end), shape=[], dtype="int64")
+        )
     return w.op("Slice", x, w.ints([start]), w.ints([last]), w.ints([dim]), w.ints([step or 1]))
 
 
@@ -96,7 +104,11 @@ def _triangle(w: Any, x: Any, diagonal: Any = 0) -> Any:
 def _flip(w: Any, x: Any, dims: Sequence[int]) -> Any:
     dims = [d % len(x.shape) for d in dims]
     least = -(1 << 63) + 1
-    return w.op("Slice", x, w.ints([-1] * len(dims)), w.ints([least] * len(dims)), w.ints(dims), w.ints([-1] * len(dims))) if dims else x
+    return (
+        w.op("Slice", x, w.ints([-1] * len(dims)), w.ints([least] * len(dims)), w.ints(dims), w.ints([-1] * len(dims)))
+        if dims
+        else x
+    )
 
 
 @translates("roll")
@@ -136,7 +148,22 @@ def _unfold(w: Any, x: Any, dim: int, size: int, step: int) -> Any:
 # --- tensors of one number, and of numbers in a row ------------------------------------------------------------------------
 
 
-@translates("zeros", "ones", "full", "empty", "new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like", "fill", "zero")
+@translates(
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "new_zeros",
+    "new_ones",
+    "new_full",
+    "new_empty",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "empty_like",
+    "fill",
+    "zero",
+)
 def _filled(w: Any, *given: Any) -> Any:
     """Where no size is free these are constants, and nothing of this is called."""
     value = 1 if "ones" in w.name else 0

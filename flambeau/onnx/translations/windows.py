@@ -15,7 +15,16 @@ from flambeau.onnx.translations.registry import translates
 
 
 @translates("max_pool1d", "max_pool2d", "max_pool3d")
-def _max_pool(w: Any, x: Any, kernel: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
+def _max_pool(
+    w: Any,
+    x: Any,
+    kernel: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
     n = int(w.name[-2])
     kernel, padding, dilation = each(kernel, n), each(padding, n), each(dilation, n)
     settings = {"strides": each(stride or kernel, n), "pads": padding * 2, "dilations": dilation, "ceil_mode": int(ceil_mode)}
@@ -36,7 +45,16 @@ def largest(w: Any, x: Any, kernel: Sequence[int], settings: dict[str, Any], ind
 
 
 @translates("avg_pool1d", "avg_pool2d", "avg_pool3d")
-def _avg_pool(w: Any, x: Any, kernel: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: Any = None) -> Any:
+def _avg_pool(
+    w: Any,
+    x: Any,
+    kernel: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: Any = None,
+) -> Any:
     n = int(w.name[-2])
     kernel, padding = each(kernel, n), each(padding, n)
     settings = {"strides": each(stride or kernel, n), "pads": padding * 2, "ceil_mode": int(ceil_mode)}
@@ -53,7 +71,14 @@ def mean_of(w: Any, x: Any, n: int, **settings: Any) -> Any:
     return w.op("Squeeze", w.op("AveragePool", w.op("Unsqueeze", x, w.ints([0])), **settings), w.ints([0]))
 
 
-@translates("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "_adaptive_avg_pool1d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")
+@translates(
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "_adaptive_avg_pool1d",
+    "_adaptive_avg_pool2d",
+    "_adaptive_avg_pool3d",
+)
 def _adaptive_avg_pool(w: Any, x: Any, size: Any) -> Any:
     """Of one window the mean; of windows of one size a pool; else a product with a matrix of shares for each dim."""
     n = int(w.name[-2])
@@ -88,7 +113,11 @@ def _adaptive_max_pool(w: Any, x: Any, size: Any, *rest: Any) -> Any:
 
 @translates("pad", "constant_pad_nd")
 def _pad(w: Any, x: Any, pad: Sequence[int], *rest: Any) -> Any:
-    mode, value = ("constant", rest[0] if rest else 0) if w.name == "constant_pad_nd" else (rest[0] if rest else "constant", rest[1] if len(rest) > 1 else None)
+    mode, value = (
+        ("constant", rest[0] if rest else 0)
+        if w.name == "constant_pad_nd"
+        else (rest[0] if rest else "constant", rest[1] if len(rest) > 1 else None)
+    )
     pairs = [(0, 0)] * (len(x.shape) - len(pad) // 2) + list(zip(pad[::2], pad[1::2], strict=True))[::-1]
     sizes = w.ints([a for a, _ in pairs] + [b for _, b in pairs])
     if mode == "constant":

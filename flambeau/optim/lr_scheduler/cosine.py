@@ -53,9 +53,7 @@ class CosineAnnealingLR(LRScheduler):
         groups = self.optimizer.param_groups
         if (epoch - 1 - period) % (2 * period) == 0:  # leaving the minimum: no ratio to take
             rise = 1 - math.cos(math.pi / period)
-            return [
-                group["lr"] + (base - eta_min) * rise / 2 for base, group in zip(self.base_lrs, groups, strict=True)
-            ]
+            return [group["lr"] + (base - eta_min) * rise / 2 for base, group in zip(self.base_lrs, groups, strict=True)]
         now = 1 + math.cos(math.pi * epoch / period)
         before = 1 + math.cos(math.pi * (epoch - 1) / period)
         return [now / before * (group["lr"] - eta_min) + eta_min for group in groups]

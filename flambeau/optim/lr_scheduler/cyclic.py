@@ -104,8 +104,7 @@ class CyclicLR(LRScheduler):
         self.step_ratio = up / self.total_size
         if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
             raise ValueError(
-                f"mode is invalid and scale_fn is None: got mode={mode!r}, expected 'triangular', "
-                "'triangular2' or 'exp_range'"
+                f"mode is invalid and scale_fn is None: got mode={mode!r}, expected 'triangular', 'triangular2' or 'exp_range'"
             )
         self.mode = mode
         self.gamma = gamma
@@ -146,9 +145,7 @@ class CyclicLR(LRScheduler):
         share = x / ratio if x <= ratio else (x - 1) / (ratio - 1)
         height = self.scale_fn(cycle if self.scale_mode == "cycle" else self.last_epoch)
         if self.cycle_momentum:
-            for group, low, high in zip(
-                self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True
-            ):
+            for group, low, high in zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True):
                 _set_momentum(group, high - (high - low) * share * height, self.use_beta1)
         return [low + (high - low) * share * height for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
 

@@ -292,9 +292,7 @@ class LinearLR(LRScheduler):
                 f"to 1. Got start_factor={start_factor}"
             )
         if end_factor > 1.0 or end_factor < 0:
-            raise ValueError(
-                f"Ending multiplicative factor expected to be between 0 and 1. Got end_factor={end_factor}"
-            )
+            raise ValueError(f"Ending multiplicative factor expected to be between 0 and 1. Got end_factor={end_factor}")
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters

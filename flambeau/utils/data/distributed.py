@@ -14,8 +14,9 @@ __all__ = ["DistributedSampler"]
 class DistributedSampler(Sampler[int]):
     """Every ``num_replicas``-th index, beginning with ``rank``, of an order that all replicas share.
 
-    Where ``num_replicas`` or ``rank`` is not given it is that of ``torch.distributed``. All replicas get equally many: the first indices are repeated at the end, or with ``drop_last`` the last ones are
-    left out. The order is shuffled by ``seed`` plus the epoch: call :meth:`set_epoch` before each.
+    Where ``num_replicas`` or ``rank`` is not given it is that of ``torch.distributed``. All replicas get equally many: the first
+    indices are repeated at the end, or with ``drop_last`` the last ones are left out. The order is shuffled by ``seed`` plus the
+    epoch: call :meth:`set_epoch` before each.
 
     Raises ``ValueError`` for a ``rank`` that is not below ``num_replicas``.
 

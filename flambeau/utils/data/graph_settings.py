@@ -1,4 +1,5 @@
-"""What a ``DataLoader`` says to the data pipes that its dataset is made of: whether to shuffle, by which seeds, and which share is whose."""
+"""What a ``DataLoader`` says to the data pipes that its dataset is made of: whether to shuffle, by which seeds, and which share is
+whose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``torch.utils.data._utils.pin_memory``: batches in memory that an accelerator could read by itself. There is none, so they stay where they are."""
+"""``torch.utils.data._utils.pin_memory``: batches in memory that an accelerator could read by itself. There is none, so they stay
+where they are."""
 
 from __future__ import annotations
 

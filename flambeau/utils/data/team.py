@@ -51,8 +51,8 @@ class Team:
         channel, theirs = connect()
         self._channels.append(channel)
         process = context.Process(target=run, args=(theirs, job, id), daemon=True)
-        # A worker takes no notice of Ctrl-C; until it has said so, the signal waits. A handler of another signal may raise after any
-        # call, so the mask is known before it is changed, and set again before anything else.
+        # A worker takes no notice of Ctrl-C; until it has said so, the signal waits. A handler of another signal may raise after
+        # any call, so the mask is known before it is changed, and set again before anything else.
         try:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
             try:

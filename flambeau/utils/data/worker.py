@@ -55,7 +55,8 @@ def _unpickle_job(data: bytes) -> Job:
 
 @dataclass
 class Task:
-    """A batch to be loaded: in which pass over the dataset, its number in that pass, its indices, and the seed of data pipes in that pass."""
+    """A batch to be loaded: in which pass over the dataset, its number in that pass, its indices, and the seed of data pipes in
+    that pass."""
 
     epoch: int
     number: int

@@ -40,7 +40,11 @@ def make_grid(I: np.ndarray, ncols: int = 8) -> np.ndarray:  # noqa: E741  (PyTo
     rows = -(-n // columns)
     grid = np.zeros((rows * columns, channels, height, width), images.dtype)
     grid[:n] = images
-    return grid.reshape(rows, columns, channels, height, width).transpose(2, 0, 3, 1, 4).reshape(channels, rows * height, columns * width)
+    return (
+        grid.reshape(rows, columns, channels, height, width)
+        .transpose(2, 0, 3, 1, 4)
+        .reshape(channels, rows * height, columns * width)
+    )
 
 
 def convert_to_HWC(tensor: np.ndarray, input_format: str) -> np.ndarray:
@@ -97,7 +101,8 @@ def figure_to_image(figures: Any, close: bool = True) -> np.ndarray:
 
 
 def draw_boxes(image: np.ndarray, boxes: np.ndarray, labels: Sequence[str] | None = None) -> np.ndarray:
-    """A picture of bytes with red frames (x of the left, y of the top, x of the right, y of the bottom) and their labels on them; needs Pillow."""
+    """A picture of bytes with red frames (x of the left, y of the top, x of the right, y of the bottom) and their labels on them;
+    needs Pillow."""
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.fromarray(image)

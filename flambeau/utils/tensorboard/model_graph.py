@@ -16,7 +16,11 @@ __all__ = ["graph", "onnx_graph"]
 def graph(model: Any, args: Any, verbose: bool = False) -> tuple[Any, Any]:
     """A ``GraphDef`` of a call of ``model`` in evaluation mode, and a ``RunMetadata`` that says that it ran on a CPU."""
     training = model.training
-    hooks = [hook for name, part in model.named_modules() for hook in _scopes(part, type(part).__name__ + (f"[{name.rpartition('.')[2]}]" if name else ""))]
+    hooks = [
+        hook
+        for name, part in model.named_modules()
+        for hook in _scopes(part, type(part).__name__ + (f"[{name.rpartition('.')[2]}]" if name else ""))
+    ]
     model.eval()
     try:
         traced, _ = _get_trace_graph(model, args)
@@ -86,6 +90,16 @@ def onnx_graph(path: str | os.PathLike) -> Any:
     import onnx
 
     graph = onnx.load(path).graph
-    ends = [m.NodeDef(name=v.name, op="Variable", input=[], attr={"dtype": m.AttrValue(s="")}) for v in [*graph.input, *graph.output]]
-    nodes = [m.NodeDef(name=n.output[0], op=n.op_type, input=list(n.input), attr={"parameters": m.AttrValue(s=" ".join(str(a) for a in n.attribute))}) for n in graph.node]
+    ends = [
+        m.NodeDef(name=v.name, op="Variable", input=[], attr={"dtype": m.AttrValue(s="")}) for v in [*graph.input, *graph.output]
+    ]
+    nodes = [
+        m.NodeDef(
+            name=n.output[0],
+            op=n.op_type,
+            input=list(n.input),
+            attr={"parameters": m.AttrValue(s=" ".join(str(a) for a in n.attribute))},
+        )
+        for n in graph.node
+    ]
     return m.GraphDef(node=ends + nodes, versions=m.VersionDef(producer=22))

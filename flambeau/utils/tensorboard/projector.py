@@ -46,6 +46,12 @@ def entry(folder: str, step: int, tag: str, labelled: bool, picture: tuple[int, 
         lines.append(f'  metadata_path: "{folder}/metadata.tsv"')
     if picture is not None:
         width, height = picture
-        lines += ["  sprite {", f'    image_path: "{folder}/sprite.png"', f"    single_image_dim: {width}", f"    single_image_dim: {height}", "  }"]
+        lines += [
+            "  sprite {",
+            f'    image_path: "{folder}/sprite.png"',
+            f"    single_image_dim: {width}",
+            f"    single_image_dim: {height}",
+            "  }",
+        ]
     lines.append(f'  tensor_path: "{folder}/tensors.tsv"')
     return "embeddings {\n" + "\n".join(lines) + "\n}\n"

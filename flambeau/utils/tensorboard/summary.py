@@ -38,7 +38,11 @@ def _summary(tag: str, **content: Any) -> Any:
 
 
 def _metadata(plugin: str, content: Any = None, **settings: Any) -> Any:
-    data = m.PluginData(plugin_name=plugin) if content is None else m.PluginData(plugin_name=plugin, content=content.SerializeToString())
+    data = (
+        m.PluginData(plugin_name=plugin)
+        if content is None
+        else m.PluginData(plugin_name=plugin, content=content.SerializeToString())
+    )
     return m.SummaryMetadata(plugin_data=data, **settings)
 
 
@@ -59,7 +63,9 @@ def scalar(name: str, tensor: Any, collections: Any = None, new_style: bool = Fa
     number = float(value)
     if not new_style:
         return _summary(name, simple_value=number)
-    kept = m.TensorProto(double_val=[number], dtype=_DOUBLE) if double_precision else m.TensorProto(float_val=[number], dtype=_FLOAT)
+    kept = (
+        m.TensorProto(double_val=[number], dtype=_DOUBLE) if double_precision else m.TensorProto(float_val=[number], dtype=_FLOAT)
+    )
     return _summary(name, tensor=kept, metadata=_metadata("scalars"))
 
 
@@ -85,9 +91,13 @@ def tensor_proto(tag: str, tensor: Tensor) -> Any:
     return _summary(tag, tensor=kept, metadata=_metadata("tensor"))
 
 
-def histogram_raw(name: str, min: float, max: float, num: int, sum: float, sum_squares: float, bucket_limits: Any, bucket_counts: Any) -> Any:
+def histogram_raw(
+    name: str, min: float, max: float, num: int, sum: float, sum_squares: float, bucket_limits: Any, bucket_counts: Any
+) -> Any:
     """A histogram that has been counted: the right ends of its buckets, and how many values lie in each."""
-    kept = m.HistogramProto(min=min, max=max, num=num, sum=sum, sum_squares=sum_squares, bucket_limit=bucket_limits, bucket=bucket_counts)
+    kept = m.HistogramProto(
+        min=min, max=max, num=num, sum=sum, sum_squares=sum_squares, bucket_limit=bucket_limits, bucket=bucket_counts
+    )
     return _summary(name, histo=kept)
 
 
@@ -115,7 +125,13 @@ def make_histogram(values: np.ndarray, bins: Any, max_bins: int | None = None) -
     first, last = (filled[0], filled[-1] + 1) if filled.size else (0, 1)
     counts = np.concatenate([[0], counts[first:last]])  # an empty one says where the first begins
     return m.HistogramProto(
-        min=values.min(), max=values.max(), num=values.size, sum=values.sum(), sum_squares=values.dot(values), bucket_limit=limits[first : last + 1], bucket=counts
+        min=values.min(),
+        max=values.max(),
+        num=values.size,
+        sum=values.sum(),
+        sum_squares=values.dot(values),
+        bucket_limit=limits[first : last + 1],
+        bucket=counts,
     )
 
 
@@ -133,7 +149,14 @@ def image(tag: str, tensor: Any, rescale: float = 1, dataformats: str = "NCHW") 
     return _picture(tag, images.as_bytes(convert_to_HWC(make_np(tensor), dataformats)), rescale)
 
 
-def image_boxes(tag: str, tensor_image: Any, tensor_boxes: Any, rescale: float = 1, dataformats: str = "CHW", labels: Sequence[str] | None = None) -> Any:
+def image_boxes(
+    tag: str,
+    tensor_image: Any,
+    tensor_boxes: Any,
+    rescale: float = 1,
+    dataformats: str = "CHW",
+    labels: Sequence[str] | None = None,
+) -> Any:
     """A picture with frames on it."""
     pixels = images.as_bytes(convert_to_HWC(make_np(tensor_image), dataformats))
     return _picture(tag, images.draw_boxes(pixels, make_np(tensor_boxes), labels), rescale)
@@ -143,7 +166,9 @@ def video(tag: str, tensor: Any, fps: float = 4) -> Any:
     """Videos (n, time, channels, height, width), as one."""
     frames = images.as_bytes(images.frames_of(make_np(tensor)))
     _, height, width, channels = frames.shape
-    return _summary(tag, image=m.Image(height=height, width=width, colorspace=channels, encoded_image_string=images.gif(frames, fps)))
+    return _summary(
+        tag, image=m.Image(height=height, width=width, colorspace=channels, encoded_image_string=images.gif(frames, fps))
+    )
 
 
 def audio(tag: str, tensor: Any, sample_rate: int = 44100) -> Any:
@@ -160,7 +185,13 @@ def audio(tag: str, tensor: Any, sample_rate: int = 44100) -> Any:
         writer.setsampwidth(2)
         writer.setframerate(sample_rate)
         writer.writeframes((samples * np.iinfo(np.int16).max).astype("<i2").tobytes())
-    kept = m.Audio(sample_rate=sample_rate, num_channels=1, length_frames=samples.size, encoded_audio_string=file.getvalue(), content_type="audio/wav")
+    kept = m.Audio(
+        sample_rate=sample_rate,
+        num_channels=1,
+        length_frames=samples.size,
+        encoded_audio_string=file.getvalue(),
+        content_type="audio/wav",
+    )
     return _summary(tag, audio=kept)
 
 
@@ -174,8 +205,12 @@ def text(tag: str, text: str) -> Any:
 
 
 def custom_scalars(layout: Mapping[str, Mapping[str, Sequence]]) -> Any:
-    """Which curves are drawn in which diagrams: category -> title -> ``["Multiline", tags]`` or ``["Margin", [value, lower, upper]]``."""
-    categories = [m.Category(title=title, chart=[_chart(name, *chart[:2]) for name, chart in charts.items()]) for title, charts in layout.items()]
+    """Which curves are drawn in which diagrams: category -> title -> ``["Multiline", tags]`` or
+    ``["Margin", [value, lower, upper]]``."""
+    categories = [
+        m.Category(title=title, chart=[_chart(name, *chart[:2]) for name, chart in charts.items()])
+        for title, charts in layout.items()
+    ]
     kept = m.TensorProto(dtype=_STRING, string_val=[m.Layout(category=categories).SerializeToString()], tensor_shape=_shape([]))
     return _summary("custom_scalars__config__", tensor=kept, metadata=_metadata("custom_scalars"))
 
@@ -194,9 +229,13 @@ def _chart(title: str, kind: str, tags: Sequence[str]) -> Any:
 _MOST_THRESHOLDS = 127  # more do not fit into TensorBoard's message
 
 
-def pr_curve_raw(tag: str, tp: Any, fp: Any, tn: Any, fn: Any, precision: Any, recall: Any, num_thresholds: int = 127, weights: Any = None) -> Any:
+def pr_curve_raw(
+    tag: str, tp: Any, fp: Any, tn: Any, fn: Any, precision: Any, recall: Any, num_thresholds: int = 127, weights: Any = None
+) -> Any:
     """A curve of precision over recall whose counts are known."""
-    return _curve(tag, np.stack([np.asarray(row) for row in (tp, fp, tn, fn, precision, recall)]), min(num_thresholds, _MOST_THRESHOLDS))
+    return _curve(
+        tag, np.stack([np.asarray(row) for row in (tp, fp, tn, fn, precision, recall)]), min(num_thresholds, _MOST_THRESHOLDS)
+    )
 
 
 def pr_curve(tag: str, labels: Any, predictions: Any, num_thresholds: int = 127, weights: Any = None) -> Any:
@@ -230,11 +269,21 @@ def compute_curve(labels: np.ndarray, predictions: np.ndarray, num_thresholds: i
 
 
 def mesh(
-    tag: str, vertices: Any, colors: Any, faces: Any, config_dict: Mapping | None, display_name: str | None = None, description: str | None = None
+    tag: str,
+    vertices: Any,
+    colors: Any,
+    faces: Any,
+    config_dict: Mapping | None,
+    display_name: str | None = None,
+    description: str | None = None,
 ) -> Any:
     """Points in space (n, points, 3), with their colours and the triangles between them where these are given."""
     config = "{}" if config_dict is None else json.dumps(config_dict, sort_keys=True)
-    parts = {name: (kind, make_np(x)) for name, kind, x in (("VERTEX", 1, vertices), ("FACE", 2, faces), ("COLOR", 3, colors)) if x is not None}
+    parts = {
+        name: (kind, make_np(x))
+        for name, kind, x in (("VERTEX", 1, vertices), ("FACE", 2, faces), ("COLOR", 3, colors))
+        if x is not None
+    }
     components = sum(1 << kind for kind, _ in parts.values())
     values = []
     for name, (kind, x) in parts.items():
@@ -270,7 +319,11 @@ def hparams(hparam_dict: Any = None, metric_dict: Any = None, hparam_domain_disc
     if not isinstance(domains, dict):
         raise TypeError("parameter: hparam_domain_discrete should be a dictionary, nothing logged.")
     for name, values in domains.items():
-        if name not in hparam_dict or not isinstance(values, list) or not all(isinstance(v, type(hparam_dict[name])) for v in values):
+        if (
+            name not in hparam_dict
+            or not isinstance(values, list)
+            or not all(isinstance(v, type(hparam_dict[name])) for v in values)
+        ):
             raise TypeError(f"parameter: hparam_domain_discrete[{name}] should be a list of same type as hparam_dict[{name}].")
     infos, settings = [], {}
     for name, value in hparam_dict.items():

@@ -67,9 +67,9 @@ class FileWriter:
 class SummaryWriter:
     """Writes what a training run tells of itself to event files in ``log_dir``, which TensorBoard shows.
 
-    ``log_dir``: a folder; without one it is ``runs/<date>_<host><comment>``. ``purge_step``: a run that begins again at this step hides
-    what was written for it and for later ones. ``max_queue``: how many events wait at most until they are written, and ``flush_secs`` how
-    long. ``filename_suffix``: the end of the files' names. ``with`` closes it.
+    ``log_dir``: a folder; without one it is ``runs/<date>_<host><comment>``. ``purge_step``: a run that begins again at this step
+    hides what was written for it and for later ones. ``max_queue``: how many events wait at most until they are written, and
+    ``flush_secs`` how long. ``filename_suffix``: the end of the files' names. ``with`` closes it.
 
     >>> import tempfile
     >>> from flambeau.utils.tensorboard import SummaryWriter
@@ -118,12 +118,20 @@ class SummaryWriter:
     # --- numbers -----------------------------------------------------------------------------------------------
 
     def add_scalar(
-        self, tag: str, scalar_value: Any, global_step: Any = None, walltime: float | None = None, new_style: bool = False, double_precision: bool = False
+        self,
+        tag: str,
+        scalar_value: Any,
+        global_step: Any = None,
+        walltime: float | None = None,
+        new_style: bool = False,
+        double_precision: bool = False,
     ) -> None:
         """Adds one point of the curve ``tag``."""
         self._add(summary.scalar(tag, scalar_value, new_style=new_style, double_precision=double_precision), global_step, walltime)
 
-    def add_scalars(self, main_tag: str, tag_scalar_dict: Mapping[str, Any], global_step: Any = None, walltime: float | None = None) -> None:
+    def add_scalars(
+        self, main_tag: str, tag_scalar_dict: Mapping[str, Any], global_step: Any = None, walltime: float | None = None
+    ) -> None:
         """Adds a point to each of several curves in one diagram; each is a run of its own in a folder of that name."""
         top = self._get_file_writer().get_logdir()
         assert self.all_writers is not None
@@ -138,7 +146,13 @@ class SummaryWriter:
         self._add(summary.tensor_proto(tag, tensor), global_step, walltime)
 
     def add_histogram(
-        self, tag: str, values: Any, global_step: Any = None, bins: Any = "tensorflow", walltime: float | None = None, max_bins: int | None = None
+        self,
+        tag: str,
+        values: Any,
+        global_step: Any = None,
+        bins: Any = "tensorflow",
+        walltime: float | None = None,
+        max_bins: int | None = None,
     ) -> None:
         """Adds how often values occur; ``bins`` as in ``numpy.histogram``, or ``"tensorflow"`` for exponential ones."""
         bins = self.default_bins if isinstance(bins, str) and bins == "tensorflow" else bins
@@ -159,11 +173,15 @@ class SummaryWriter:
 
     # --- pictures and sounds -------------------------------------------------------------------------------------
 
-    def add_image(self, tag: str, img_tensor: Any, global_step: Any = None, walltime: float | None = None, dataformats: str = "CHW") -> None:
+    def add_image(
+        self, tag: str, img_tensor: Any, global_step: Any = None, walltime: float | None = None, dataformats: str = "CHW"
+    ) -> None:
         """Adds a picture of bytes, or of numbers from 0 to 1; ``dataformats`` names its dimensions."""
         self._add(summary.image(tag, img_tensor, dataformats=dataformats), global_step, walltime)
 
-    def add_images(self, tag: str, img_tensor: Any, global_step: Any = None, walltime: float | None = None, dataformats: str = "NCHW") -> None:
+    def add_images(
+        self, tag: str, img_tensor: Any, global_step: Any = None, walltime: float | None = None, dataformats: str = "NCHW"
+    ) -> None:
         """Adds a batch of pictures beside each other, in rows of eight."""
         self._add(summary.image(tag, img_tensor, dataformats=dataformats), global_step, walltime)
 
@@ -186,7 +204,9 @@ class SummaryWriter:
         """Adds videos (n, time, channels, height, width) of bytes, or of numbers from 0 to 1. Needs Pillow."""
         self._add(summary.video(tag, vid_tensor, fps), global_step, walltime)
 
-    def add_audio(self, tag: str, snd_tensor: Any, global_step: Any = None, sample_rate: int = 44100, walltime: float | None = None) -> None:
+    def add_audio(
+        self, tag: str, snd_tensor: Any, global_step: Any = None, sample_rate: int = 44100, walltime: float | None = None
+    ) -> None:
         """Adds a sound: numbers from -1 to 1."""
         self._add(summary.audio(tag, snd_tensor, sample_rate), global_step, walltime)
 
@@ -252,7 +272,14 @@ class SummaryWriter:
     # --- charts --------------------------------------------------------------------------------------------------
 
     def add_pr_curve(
-        self, tag: str, labels: Any, predictions: Any, global_step: Any = None, num_thresholds: int = 127, weights: Any = None, walltime: float | None = None
+        self,
+        tag: str,
+        labels: Any,
+        predictions: Any,
+        global_step: Any = None,
+        num_thresholds: int = 127,
+        weights: Any = None,
+        walltime: float | None = None,
     ) -> None:
         """Adds precision over recall, of labels that are 0 or 1 and predicted probabilities."""
         self._add(summary.pr_curve(tag, labels, predictions, num_thresholds, weights), global_step, walltime)
@@ -266,7 +293,8 @@ class SummaryWriter:
         self._add(summary.pr_curve_raw(tag, *counts, precision, recall, num_thresholds, weights), global_step, walltime)
 
     def add_custom_scalars(self, layout: Mapping[str, Mapping[str, Sequence]]) -> None:
-        """Says which curves are drawn together: category -> title -> ``["Multiline", tags]`` or ``["Margin", [value, lower, upper]]``."""
+        """Says which curves are drawn together: category -> title -> ``["Multiline", tags]`` or
+        ``["Margin", [value, lower, upper]]``."""
         self._add(summary.custom_scalars(layout))
 
     def add_custom_scalars_multilinechart(self, tags: Sequence[str], category: str = "default", title: str = "untitled") -> None:
@@ -280,7 +308,14 @@ class SummaryWriter:
         self.add_custom_scalars({category: {title: ["Margin", tags]}})
 
     def add_mesh(
-        self, tag: str, vertices: Any, colors: Any = None, faces: Any = None, config_dict: Mapping | None = None, global_step: Any = None, walltime: float | None = None
+        self,
+        tag: str,
+        vertices: Any,
+        colors: Any = None,
+        faces: Any = None,
+        config_dict: Mapping | None = None,
+        global_step: Any = None,
+        walltime: float | None = None,
     ) -> None:
         """Adds points in space (n, points, 3), with colours and the triangles between them where these are given."""
         self._add(summary.mesh(tag, vertices, colors, faces, config_dict), global_step, walltime)

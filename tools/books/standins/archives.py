@@ -63,19 +63,14 @@ def time_machine() -> str:
 @file("fra-eng.zip")
 def french() -> bytes:
     english = sentences(700, seed=2, size=60, low=1, high=5)
-    pairs = [
-        f"{text.capitalize()}.\t{' '.join(word[::-1] for word in text.split()).capitalize()} !" for text in english
-    ]
+    pairs = [f"{text.capitalize()}.\t{' '.join(word[::-1] for word in text.split()).capitalize()} !" for text in english]
     return zipped({"fra-eng/fra.txt": "\n".join(pairs)})
 
 
 @file("ptb.zip")
 def penn_treebank() -> bytes:
     return zipped(
-        {
-            f"ptb/ptb.{part}.txt": "\n".join(sentences(800, seed=i, size=150))
-            for i, part in enumerate(("train", "valid", "test"))
-        }
+        {f"ptb/ptb.{part}.txt": "\n".join(sentences(800, seed=i, size=150)) for i, part in enumerate(("train", "valid", "test"))}
     )
 
 
@@ -232,26 +227,18 @@ def hotdogs() -> bytes:
 @file("kaggle_cifar10_tiny.zip")
 def cifar_tiny() -> bytes:
     kinds = "airplane automobile bird cat deer dog frog horse ship truck".split()
-    files: dict[str, bytes | str] = dict(
-        _pictures("kaggle_cifar10_tiny/train", [f"{i}.png" for i in range(1, 201)], 32, seed=1)
-    )
+    files: dict[str, bytes | str] = dict(_pictures("kaggle_cifar10_tiny/train", [f"{i}.png" for i in range(1, 201)], 32, seed=1))
     files |= _pictures("kaggle_cifar10_tiny/test", [f"{i}.png" for i in range(1, 6)], 32, seed=2)
-    files["kaggle_cifar10_tiny/trainLabels.csv"] = "id,label\n" + "".join(
-        f"{i},{kinds[i % 10]}\n" for i in range(1, 201)
-    )
+    files["kaggle_cifar10_tiny/trainLabels.csv"] = "id,label\n" + "".join(f"{i},{kinds[i % 10]}\n" for i in range(1, 201))
     return zipped(files)
 
 
 @file("kaggle_dog_tiny.zip")
 def dogs_tiny() -> bytes:
     names = [f"{i:04x}" for i in range(40)]
-    files: dict[str, bytes | str] = dict(
-        _pictures("kaggle_dog_tiny/train", [f"{name}.jpg" for name in names], 128, 1, "JPEG")
-    )
+    files: dict[str, bytes | str] = dict(_pictures("kaggle_dog_tiny/train", [f"{name}.jpg" for name in names], 128, 1, "JPEG"))
     files |= _pictures("kaggle_dog_tiny/test", [f"t{i}.jpg" for i in range(6)], 128, 2, "JPEG")
-    files["kaggle_dog_tiny/labels.csv"] = "id,breed\n" + "".join(
-        f"{name},breed{i % 5}\n" for i, name in enumerate(names)
-    )
+    files["kaggle_dog_tiny/labels.csv"] = "id,breed\n" + "".join(f"{name},breed{i % 5}\n" for i, name in enumerate(names))
     return zipped(files)
 
 
@@ -268,10 +255,7 @@ def names() -> bytes:
     languages = "Arabic Chinese Dutch English French German Japanese Russian Spanish Irish".split()
     stream, words = random.Random(3), vocabulary(400)
     return zipped(
-        {
-            f"data/names/{name}.txt": "\n".join(word.capitalize() for word in stream.sample(words, 60))
-            for name in languages
-        }
+        {f"data/names/{name}.txt": "\n".join(word.capitalize() for word in stream.sample(words, 60)) for name in languages}
     )
 
 
@@ -279,9 +263,7 @@ def names() -> bytes:
 def english_french() -> bytes:
     begins = ["i am ", "he is ", "she is ", "you are ", "we are ", "they are "]
     lines = [begins[i % 6] + text for i, text in enumerate(sentences(400, seed=4, size=80, low=1, high=4))]
-    return zipped(
-        {"data/eng-fra.txt": "\n".join(f"{line}\t{' '.join(w[::-1] for w in line.split())} ." for line in lines)}
-    )
+    return zipped({"data/eng-fra.txt": "\n".join(f"{line}\t{' '.join(w[::-1] for w in line.split())} ." for line in lines)})
 
 
 @file("movie-corpus.zip")
@@ -327,9 +309,7 @@ def faces() -> bytes:
 @file("mnist.pkl.gz")
 def mnist() -> bytes:
     parts = [pictures.arrays(count, 28, 1, 10, count) for count in (256, 64)]
-    pairs = tuple(
-        (data.reshape(len(data), -1).astype(np.float32) / 255, labels.astype(np.int64)) for data, labels in parts
-    )
+    pairs = tuple((data.reshape(len(data), -1).astype(np.float32) / 255, labels.astype(np.int64)) for data, labels in parts)
     return gzip.compress(pickle.dumps((*pairs, pairs[1])))
 
 

@@ -115,7 +115,9 @@ class Embedding(_Rounded, sparse.Embedding):  # type: ignore[misc]
     _float = sparse.Embedding
 
     def forward(self, input: Any) -> Any:
-        return F.embedding(input, self._rounded_weight(), self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse)
+        return F.embedding(
+            input, self._rounded_weight(), self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse
+        )
 
     @staticmethod
     def _shape_of(mod: Any) -> tuple:

@@ -109,5 +109,3 @@ class QFunctional(WithScale):
         made = cls()
         made._set_scale(*found(mod))
         return made
-
-

@@ -80,7 +80,9 @@ class _WithBuffers:
 class _Norm(_WithBuffers):
     """Of normalisations: the layer's own weight and bias stay numbers."""
 
-    def __init__(self, *args: Any, weight: Any = None, bias: Any = None, scale: float = 1.0, zero_point: int = 0, **settings: Any) -> None:
+    def __init__(
+        self, *args: Any, weight: Any = None, bias: Any = None, scale: float = 1.0, zero_point: int = 0, **settings: Any
+    ) -> None:
         super().__init__(*args, **settings)
         self.weight, self.bias = weight, bias
         self._set_scale(scale, zero_point)
@@ -95,7 +97,15 @@ class LayerNorm(_Norm, normalization.LayerNorm):  # type: ignore[misc]
     @classmethod
     def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> LayerNorm:
         scale, zero_point = found(mod)
-        return cls(mod.normalized_shape, weight=mod.weight, bias=mod.bias, scale=scale, zero_point=zero_point, eps=mod.eps, elementwise_affine=mod.elementwise_affine)
+        return cls(
+            mod.normalized_shape,
+            weight=mod.weight,
+            bias=mod.bias,
+            scale=scale,
+            zero_point=zero_point,
+            eps=mod.eps,
+            elementwise_affine=mod.elementwise_affine,
+        )
 
 
 class GroupNorm(_Norm, normalization.GroupNorm):  # type: ignore[misc]
@@ -107,7 +117,16 @@ class GroupNorm(_Norm, normalization.GroupNorm):  # type: ignore[misc]
     @classmethod
     def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> GroupNorm:
         scale, zero_point = found(mod)
-        return cls(mod.num_groups, mod.num_channels, weight=mod.weight, bias=mod.bias, scale=scale, zero_point=zero_point, eps=mod.eps, affine=mod.affine)
+        return cls(
+            mod.num_groups,
+            mod.num_channels,
+            weight=mod.weight,
+            bias=mod.bias,
+            scale=scale,
+            zero_point=zero_point,
+            eps=mod.eps,
+            affine=mod.affine,
+        )
 
 
 class _InstanceNorm(_Norm):
@@ -120,7 +139,9 @@ class _InstanceNorm(_Norm):
     @classmethod
     def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> Any:
         scale, zero_point = found(mod)
-        return cls(mod.num_features, weight=mod.weight, bias=mod.bias, scale=scale, zero_point=zero_point, eps=mod.eps, affine=mod.affine)
+        return cls(
+            mod.num_features, weight=mod.weight, bias=mod.bias, scale=scale, zero_point=zero_point, eps=mod.eps, affine=mod.affine
+        )
 
 
 class InstanceNorm1d(_InstanceNorm, instancenorm.InstanceNorm1d):  # type: ignore[misc]
@@ -144,7 +165,9 @@ class _BatchNorm(_WithBuffers):
 
     def forward(self, input: Any) -> Any:
         mine: Any = self
-        return arithmetic.batch_norm(input, mine.weight, mine.bias, mine.running_mean, mine.running_var, mine.eps, **self._how, relu=self._relu)
+        return arithmetic.batch_norm(
+            input, mine.weight, mine.bias, mine.running_mean, mine.running_var, mine.eps, **self._how, relu=self._relu
+        )
 
     @classmethod
     def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> Any:
@@ -383,19 +406,32 @@ class EmbeddingBag(Embedding):
     """The sums of bags of rows of such a table."""
 
     def __init__(
-        self, num_embeddings: int, embedding_dim: int, *args: Any, mode: str = "sum", include_last_offset: bool = False, **settings: Any
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *args: Any,
+        mode: str = "sum",
+        include_last_offset: bool = False,
+        **settings: Any,
     ) -> None:
         super().__init__(num_embeddings, embedding_dim, **settings)
         self.mode, self.include_last_offset = mode, include_last_offset
 
-    def forward(self, indices: Tensor, offsets: Any = None, per_sample_weights: Any = None, compressed_indices_mapping: Any = None) -> Tensor:  # type: ignore[override]
+    def forward(
+        self, indices: Tensor, offsets: Any = None, per_sample_weights: Any = None, compressed_indices_mapping: Any = None
+    ) -> Tensor:  # type: ignore[override]
         if indices.dim() == 2:
             offsets = flambeau.arange(0, indices.numel(), indices.shape[1])
         flat = indices.reshape(-1)
         weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)
         places = flambeau.arange(flat.numel())
         return F.embedding_bag(  # type: ignore[no-any-return]
-            places, self._rows(flat), offsets, mode=self.mode, per_sample_weights=weights, include_last_offset=self.include_last_offset
+            places,
+            self._rows(flat),
+            offsets,
+            mode=self.mode,
+            per_sample_weights=weights,
+            include_last_offset=self.include_last_offset,
         )
 
     @staticmethod

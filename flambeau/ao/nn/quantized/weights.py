@@ -82,7 +82,9 @@ class LinearPackedParams(Module):
         super().__init__()
         self.dtype = dtype
         half = dtype is dtypes.float16
-        self.set_weight_bias(flambeau.zeros(1, 1) if half else _empty_affine_quantized([1, 1], scale=1.0, zero_point=0, dtype=qint8), None)
+        self.set_weight_bias(
+            flambeau.zeros(1, 1) if half else _empty_affine_quantized([1, 1], scale=1.0, zero_point=0, dtype=qint8), None
+        )
 
     def set_weight_bias(self, weight: Any, bias: Any) -> None:
         if self.dtype not in (qint8, dtypes.float16):
@@ -164,7 +166,9 @@ class Linear(WithScale):
         """The layer of one in floating point with observers."""
         outer = mod
         if hasattr(mod, "bn") and hasattr(mod, "weight_fake_quant"):
-            weight, bias = fuse_linear_bn_weights(mod.weight, mod.bias, mod.bn.running_mean, mod.bn.running_var, mod.bn.eps, mod.bn.weight, mod.bn.bias)
+            weight, bias = fuse_linear_bn_weights(
+                mod.weight, mod.bias, mod.bn.running_mean, mod.bn.running_var, mod.bn.eps, mod.bn.weight, mod.bn.bias
+            )
         else:
             mod = layer_of(mod)
             weight, bias = mod.weight, mod.bias
@@ -198,7 +202,9 @@ class _Conv(WithScale):
 
     def set_weight_bias(self, w: Any, b: Any) -> None:
         padding = self.padding if self.padding_mode == "zeros" else (0,) * len(self.stride)
-        self._packed_params: Any = ConvWeight(w, b, self.stride, padding, self.dilation, self.groups, self.transposed, self.output_padding)
+        self._packed_params: Any = ConvWeight(
+            w, b, self.stride, padding, self.dilation, self.groups, self.transposed, self.output_padding
+        )
 
     def _weight_bias(self) -> tuple:
         return self._packed_params.unpack()  # type: ignore[no-any-return]
@@ -254,7 +260,10 @@ class _Conv(WithScale):
             dilation=mod.dilation, padding_mode=mod.padding_mode, **settings,
         )  # fmt: skip
         made.set_weight_bias(quantized_weight(weight, observed(weight, observer)), bias)
-        if hasattr(outer, "activation_post_process") and getattr(outer.activation_post_process, "dtype", None) is not dtypes.float32:
+        if (
+            hasattr(outer, "activation_post_process")
+            and getattr(outer.activation_post_process, "dtype", None) is not dtypes.float32
+        ):
             made._set_scale(*_found_by(outer))
         return made
 
@@ -271,4 +280,6 @@ def _convolution(kind: Any) -> type[_Conv]:
 
 
 Conv1d, Conv2d, Conv3d = map(_convolution, (float_conv.Conv1d, float_conv.Conv2d, float_conv.Conv3d))
-ConvTranspose1d, ConvTranspose2d, ConvTranspose3d = map(_convolution, (float_conv.ConvTranspose1d, float_conv.ConvTranspose2d, float_conv.ConvTranspose3d))
+ConvTranspose1d, ConvTranspose2d, ConvTranspose3d = map(
+    _convolution, (float_conv.ConvTranspose1d, float_conv.ConvTranspose2d, float_conv.ConvTranspose3d)
+)

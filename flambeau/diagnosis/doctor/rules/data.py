@@ -23,7 +23,11 @@ class SortedClasses(Rule):
         self._said = False
 
     def ran(self, call: Call) -> None:
-        if call.op in ("nn.functional.cross_entropy", "nn.functional.nll_loss") and len(call.tensors) > 1 and call.tensors[0].requires_grad:
+        if (
+            call.op in ("nn.functional.cross_entropy", "nn.functional.nll_loss")
+            and len(call.tensors) > 1
+            and call.tensors[0].requires_grad
+        ):
             target = call.tensors[1]
             if target.dtype is dtypes.int64 and target.ndim == 1 and target.numel() >= 4:
                 self._targets = target
@@ -46,7 +50,10 @@ class SortedClasses(Rule):
                     "order of their classes",
                     f"最近 {len(self._classes)} 批每批只有一个类别({', '.join(map(str, self._classes[:6]))}):数据按类别排列",
                 ),
-                Text("DataLoader(..., shuffle=True), or rows in the order of torch.randperm(len(x))", "DataLoader(..., shuffle=True),或按 torch.randperm(len(x)) 的次序取行"),
+                Text(
+                    "DataLoader(..., shuffle=True), or rows in the order of torch.randperm(len(x))",
+                    "DataLoader(..., shuffle=True),或按 torch.randperm(len(x)) 的次序取行",
+                ),
             )
 
 
@@ -74,7 +81,9 @@ for t in range(4):
 
     def __init__(self, watch: Any) -> None:
         super().__init__(watch)
-        self._sums: dict[Site, tuple[list[Tensor], int]] = {}  # where it was added last: what may be the sum now, and after how many steps
+        self._sums: dict[
+            Site, tuple[list[Tensor], int]
+        ] = {}  # where it was added last: what may be the sum now, and after how many steps
         self._times: dict[Site, int] = {}
 
     def ran(self, call: Call) -> None:

@@ -155,7 +155,10 @@ class ZeroedTooEarly(Rule):
                         "there is no gradient left when step() is called: zero_grad() comes between backward() and step(), or step() before backward()",
                         "调用 step() 时梯度已经没有了:zero_grad() 写在了 backward() 和 step() 之间,或 step() 在 backward() 之前",
                     ),
-                    Text("optimizer.zero_grad(), loss.backward(), optimizer.step(), in this order", "依次为 optimizer.zero_grad()、loss.backward()、optimizer.step()"),
+                    Text(
+                        "optimizer.zero_grad(), loss.backward(), optimizer.step(), in this order",
+                        "依次为 optimizer.zero_grad()、loss.backward()、optimizer.step()",
+                    ),
                 )
         self._computed -= {id(p) for p in mine}
 
@@ -186,7 +189,8 @@ w.backward()  # of itself, and no net is there
 
 
 class MadeAnew(Rule):
-    """Optimizers that remember something were made at one line for the same parameters, again and again, and each has made one step."""
+    """Optimizers that remember something were made at one line for the same parameters, again and again, and each has made one
+    step."""
 
     code = "FB-OPTIM-06"
     innocent = (

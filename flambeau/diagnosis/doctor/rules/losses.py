@@ -8,7 +8,14 @@ from flambeau.diagnosis.doctor.watching import Call
 from flambeau.diagnosis.language import Text
 from flambeau.tensor import Tensor
 
-_DIFFERENCES = ("sub", "rsub", "nn.functional.mse_loss", "nn.functional.l1_loss", "nn.functional.smooth_l1_loss", "nn.functional.huber_loss")
+_DIFFERENCES = (
+    "sub",
+    "rsub",
+    "nn.functional.mse_loss",
+    "nn.functional.l1_loss",
+    "nn.functional.smooth_l1_loss",
+    "nn.functional.huber_loss",
+)
 _EQUALITIES = ("eq", "ne")
 _ASKED_FOR = ("unsqueeze", "expand", "repeat", "Tensor.expand", "Tensor.repeat", "broadcast_to")
 
@@ -16,8 +23,8 @@ _ASKED_FOR = ("unsqueeze", "expand", "repeat", "Tensor.expand", "Tensor.repeat",
 class ColumnAgainstRow(Rule):
     """Answers of shape (N, 1) are compared with targets of shape (N,), which gives (N, N).
 
-    Tables of all differences are made so too, but there nobody has an answer on the one side and a target on the other: a column was
-    made by ``unsqueeze``, or both sides are data.
+    Tables of all differences are made so too, but there nobody has an answer on the one side and a target on the other: a column
+    was made by ``unsqueeze``, or both sides are data.
     """
 
     code = "FB-LOSS-02"
@@ -119,7 +126,13 @@ torch.nn.NLLLoss()(torch.log(torch.softmax(scores, 1)), torch.tensor([0, 1, 2, 0
             return
         given = call.tensors[0]
         made = self.watch.producer(given)
-        if made is not None and made.op in ("softmax", "nn.functional.softmax") or made is not None and "log" not in made.op and bool((given > 1e-3).any()):
+        if (
+            made is not None
+            and made.op in ("softmax", "nn.functional.softmax")
+            or made is not None
+            and "log" not in made.op
+            and bool((given > 1e-3).any())
+        ):
             what = made.op.rpartition(".")[2]
             self.report(
                 call.site,
@@ -127,7 +140,10 @@ torch.nn.NLLLoss()(torch.log(torch.softmax(scores, 1)), torch.tensor([0, 1, 2, 0
                     f"NLLLoss takes logarithms of probabilities, and is given what {what} has made (line {made.site[1]})",
                     f"NLLLoss 要概率的对数,得到的是 {what} 的结果(第 {made.site[1]} 行)",
                 ),
-                Text("log_softmax(scores, dim=1), or CrossEntropyLoss of the scores", "log_softmax(scores, dim=1),或对得分用 CrossEntropyLoss"),
+                Text(
+                    "log_softmax(scores, dim=1), or CrossEntropyLoss of the scores",
+                    "log_softmax(scores, dim=1),或对得分用 CrossEntropyLoss",
+                ),
             )
 
 

@@ -102,7 +102,8 @@ for t in range(3):
             Text(
                 f"{type(root.module).__name__} is tested in training mode: its {names} "
                 + ("drops values at random" if drops else "goes by the statistics of this batch, and changes what it has learnt"),
-                f"在训练模式下测试 {type(root.module).__name__}:其中的 {names} " + ("会随机丢弃数值" if drops else "使用这一批的统计量,并改变已学到的"),
+                f"在训练模式下测试 {type(root.module).__name__}:其中的 {names} "
+                + ("会随机丢弃数值" if drops else "使用这一批的统计量,并改变已学到的"),
             ),
             Text("model.eval() before the test, model.train() after it", "测试之前 model.eval(),之后 model.train()"),
         )
@@ -221,7 +222,13 @@ Net().eval()(torch.randn(4))
 
     def ran(self, call: Call) -> None:
         inside = self.watch.inside
-        if call.op != "nn.functional.dropout" or not inside or inside[-1].training or len(call.args) > 2 or "training" in call.keywords:
+        if (
+            call.op != "nn.functional.dropout"
+            or not inside
+            or inside[-1].training
+            or len(call.args) > 2
+            or "training" in call.keywords
+        ):
             return
         self.report(
             call.site,
@@ -229,7 +236,10 @@ Net().eval()(torch.randn(4))
                 f"F.dropout drops values although {type(inside[-1]).__name__} is in eval mode: it does not know the mode of the module",
                 f"{type(inside[-1]).__name__} 处于评估模式,F.dropout 仍在丢弃数值:它不知道模块的模式",
             ),
-            Text("F.dropout(x, p, training=self.training), or nn.Dropout(p) in __init__", "F.dropout(x, p, training=self.training),或在 __init__ 里用 nn.Dropout(p)"),
+            Text(
+                "F.dropout(x, p, training=self.training), or nn.Dropout(p) in __init__",
+                "F.dropout(x, p, training=self.training),或在 __init__ 里用 nn.Dropout(p)",
+            ),
         )
 
 

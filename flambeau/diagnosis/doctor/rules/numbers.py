@@ -55,7 +55,10 @@ torch.softmax(scores.masked_fill(mask, float("-inf")), -1).sum().backward()  # i
         if made is None:
             self.report(
                 site,
-                Text("the loss is not finite, and so are values that it was made of from the start", "损失不是有限数,参与计算的值一开始就不是"),
+                Text(
+                    "the loss is not finite, and so are values that it was made of from the start",
+                    "损失不是有限数,参与计算的值一开始就不是",
+                ),
                 Text("look at the data: torch.isfinite(x).all(), and at the weights", "检查数据:torch.isfinite(x).all(),以及权重"),
             )
             return
@@ -76,13 +79,21 @@ torch.softmax(scores.masked_fill(mask, float("-inf")), -1).sum().backward()  # i
         for name, parameter, _ in self.watch.parameters.values():
             if parameter._grad is not None and not is_finite(parameter._grad):
                 self._said = True
-                steep = next((c for c in self.watch.calls if c.op.rpartition(".")[2] in _STEEP_AT_0 and any(bool((t == 0).any()) for t in c.tensors)), None)
+                steep = next(
+                    (
+                        c
+                        for c in self.watch.calls
+                        if c.op.rpartition(".")[2] in _STEEP_AT_0 and any(bool((t == 0).any()) for t in c.tensors)
+                    ),
+                    None,
+                )
                 self.report(
                     steep.site if steep is not None else site,
                     Text(
                         f"the loss is finite, but the gradient of {name} is not"
                         + (f": the slope of {steep.op.rpartition('.')[2]} at 0 is infinite" if steep is not None else ""),
-                        f"损失有限,但 {name} 的梯度不是" + (f":{steep.op.rpartition('.')[2]} 在 0 处的斜率是无穷" if steep is not None else ""),
+                        f"损失有限,但 {name} 的梯度不是"
+                        + (f":{steep.op.rpartition('.')[2]} 在 0 处的斜率是无穷" if steep is not None else ""),
                     ),
                     Text("keep away from 0: sqrt(x + 1e-8), or clamp(min=1e-8)", "避开 0:sqrt(x + 1e-8),或 clamp(min=1e-8)"),
                 )
@@ -94,13 +105,19 @@ _STEEP_AT_0 = ("sqrt", "rsqrt", "pow", "log", "norm", "std", "var", "div")
 
 def _advice(name: str) -> Text:
     if name in ("log", "log2", "log10", "log1p"):
-        return Text("logarithms take positive numbers: log(x + 1e-8), log_softmax, or a loss that takes scores", "对数要求正数:log(x + 1e-8)、log_softmax,或直接接受得分的损失")
+        return Text(
+            "logarithms take positive numbers: log(x + 1e-8), log_softmax, or a loss that takes scores",
+            "对数要求正数:log(x + 1e-8)、log_softmax,或直接接受得分的损失",
+        )
     if name in ("sqrt", "rsqrt", "pow"):
         return Text("roots take numbers above 0: sqrt(x + 1e-8), or clamp(min=0)", "开方要求非负数:sqrt(x + 1e-8),或 clamp(min=0)")
     if name in ("div", "true_divide", "reciprocal"):
         return Text("a divisor is 0: divide by x + 1e-8", "除数为 0:除以 x + 1e-8")
     if name in ("exp", "expm1", "sum", "mul", "mm", "matmul", "linear"):
-        return Text("too large for the dtype: scale the data, lower the learning rate, use log_softmax or logsumexp", "超出类型的范围:缩放数据、降低学习率,或用 log_softmax、logsumexp")
+        return Text(
+            "too large for the dtype: scale the data, lower the learning rate, use log_softmax or logsumexp",
+            "超出类型的范围:缩放数据、降低学习率,或用 log_softmax、logsumexp",
+        )
     return Text("look at the values that go in there", "检查那里的输入值")
 
 
@@ -123,7 +140,12 @@ class Explodes(Rule):
             finite = [v for v in losses if math.isfinite(v)]
             last = finite[-5:]
             # What explodes does so by a factor a step; losses of critics and the like wander, also through 0.
-            if len(finite) < 4 or finite[0] <= 0 or any(b < 1.1 * a for a, b in zip(last, last[1:])) or finite[-1] < max(20 * finite[0], 1):
+            if (
+                len(finite) < 4
+                or finite[0] <= 0
+                or any(b < 1.1 * a for a, b in zip(last, last[1:]))
+                or finite[-1] < max(20 * finite[0], 1)
+            ):
                 continue
             rate = f" (lr={max(rates):g})" if rates else ""
             self.watch.findings = [f for f in self.watch.findings if f.code != "FB-NUMBER-01"]  # NaN is where it ended
@@ -135,7 +157,10 @@ class Explodes(Rule):
                 ),
                 Text("take a tenth of the learning rate, and again, until the loss falls", "把学习率降到十分之一,直到损失下降")
                 if rates
-                else Text("take a tenth of the learning rate; and is the sign right, w -= lr * w.grad?", "把学习率降到十分之一;符号对吗,是 w -= lr * w.grad?"),
+                else Text(
+                    "take a tenth of the learning rate; and is the sign right, w -= lr * w.grad?",
+                    "把学习率降到十分之一;符号对吗,是 w -= lr * w.grad?",
+                ),
             )
 
 
@@ -155,7 +180,13 @@ class StandsStill(Rule):
     def finished(self) -> None:
         rates = [float(group["lr"]) for o in self.watch.optimizers for group in o.param_groups if "lr" in group]
         for where, losses in self._history.items():
-            if self.watch.steps >= 20 and len(losses) >= 20 and rates and max(rates) < 1e-5 and max(losses) - min(losses) <= 1e-3 * abs(losses[0]):
+            if (
+                self.watch.steps >= 20
+                and len(losses) >= 20
+                and rates
+                and max(rates) < 1e-5
+                and max(losses) - min(losses) <= 1e-3 * abs(losses[0])
+            ):
                 self.report(
                     where,
                     Text(
@@ -225,7 +256,12 @@ class DeadReLU(Rule):
         order: dict[Site, int] = defaultdict(int)
         now: dict[tuple[Site, int], int] = {}
         for call in self.watch.calls:
-            if call.op in ("relu", "nn.functional.relu", "relu_") and isinstance(call.result, Tensor) and call.result.requires_grad and call.result.numel() > 1:
+            if (
+                call.op in ("relu", "nn.functional.relu", "relu_")
+                and isinstance(call.result, Tensor)
+                and call.result.requires_grad
+                and call.result.numel() > 1
+            ):
                 key = call.site, order[call.site]
                 order[call.site] += 1
                 if not bool((call.result.detach() != 0).any()):
@@ -284,7 +320,10 @@ class Vanishes(Rule):
                     f"the gradient of {name} is {share:.0e} of the largest one ({len(guilty)} weights are like that): these layers learn nothing",
                     f"{name} 的梯度只有最大者的 {share:.0e}(这样的权重有 {len(guilty)} 个):这些层学不到东西",
                 ),
-                Text("ReLU or tanh instead of sigmoid, batch or layer norm, residual connections, fewer layers", "用 ReLU 或 tanh 代替 sigmoid,加 batch/layer norm、残差连接,或减少层数"),
+                Text(
+                    "ReLU or tanh instead of sigmoid, batch or layer norm, residual connections, fewer layers",
+                    "用 ReLU 或 tanh 代替 sigmoid,加 batch/layer norm、残差连接,或减少层数",
+                ),
             )
 
 

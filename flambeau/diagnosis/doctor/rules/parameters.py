@@ -120,7 +120,9 @@ for t in range(3):
         watch = self.watch
         if watch.steps < 2:
             return
-        optimized = {id(p): p for o in watch.optimizers if id(o) in watch.stepped for group in o.param_groups for p in group["params"]}
+        optimized = {
+            id(p): p for o in watch.optimizers if id(o) in watch.stepped for group in o.param_groups for p in group["params"]
+        }
         trained = {id(p) for key, module in watch.modules.items() if self._steps.get(key, 0) >= 2 for p in module.parameters()}
         lost = [
             (n, p)
@@ -148,7 +150,10 @@ for t in range(3):
             return
         self.report(
             self._site,
-            Text(f"{names} get gradients, but no optimizer has them: they stay as they are", f"{names} 得到了梯度,但不在任何优化器里:它们不会变"),
+            Text(
+                f"{names} get gradients, but no optimizer has them: they stay as they are",
+                f"{names} 得到了梯度,但不在任何优化器里:它们不会变",
+            ),
             Text(
                 "give the optimizer all that is to be trained, [*a.parameters(), *b.parameters()]; freeze the rest with requires_grad_(False)",
                 "把要训练的都给优化器,[*a.parameters(), *b.parameters()];其余的用 requires_grad_(False) 冻结",
@@ -225,11 +230,14 @@ for t in range(3):
                     ),
                 )
 
-
     def _look_outside(self, root: Module, optimized: set[int]) -> None:
         """No gradient has reached the net at all: its answer was cut off before the loss."""
         parameters = list(root.parameters())
-        if self.watch.uses.get(id(root), 0) >= 2 and parameters and all(id(p) in optimized and p.requires_grad and p._grad is None for p in parameters):
+        if (
+            self.watch.uses.get(id(root), 0) >= 2
+            and parameters
+            and all(id(p) in optimized and p.requires_grad and p._grad is None for p in parameters)
+        ):
             self.report(
                 self._site,
                 Text(
@@ -323,7 +331,12 @@ loss.backward()
         """The calls of linear layers since the last backward pass, with the net that they are a part of."""
 
     def ran(self, call: Call) -> None:
-        if call.op == "nn.functional.linear" and len(call.tensors) > 1 and call.tensors[1].ndim == 2 and call.tensors[1].requires_grad:
+        if (
+            call.op == "nn.functional.linear"
+            and len(call.tensors) > 1
+            and call.tensors[1].ndim == 2
+            and call.tensors[1].requires_grad
+        ):
             self._linears.append((call, self.watch.inside[0] if self.watch.inside else None))
 
     def before_backward(self, loss: Tensor, site: Site) -> None:

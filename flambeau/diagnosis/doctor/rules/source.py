@@ -95,7 +95,10 @@ with torch.no_grad():
                 self.found(
                     node,
                     Text(f"the update subtracts {text}, which is not the gradient", f"更新减去的是 {text},不是梯度"),
-                    Text(f"{target} -= lr * {target.removesuffix('.data')}.grad", f"{target} -= lr * {target.removesuffix('.data')}.grad"),
+                    Text(
+                        f"{target} -= lr * {target.removesuffix('.data')}.grad",
+                        f"{target} -= lr * {target.removesuffix('.data')}.grad",
+                    ),
                 )
 
     @staticmethod
@@ -104,7 +107,11 @@ with torch.no_grad():
         for node in ast.walk(tree):
             if isinstance(node, ast.For) and ast.unparse(node.target) == name and "parameters()" in ast.unparse(node.iter):
                 return True
-            if isinstance(node, ast.Assign) and any(ast.unparse(t) == name for t in node.targets) and "requires_grad=True" in ast.unparse(node.value):
+            if (
+                isinstance(node, ast.Assign)
+                and any(ast.unparse(t) == name for t in node.targets)
+                and "requires_grad=True" in ast.unparse(node.value)
+            ):
                 return True
         return False
 
@@ -129,16 +136,27 @@ second = torch.optim.SGD([w], lr=lr)
         for scope in [tree, *(n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.For, ast.While)))]:
             body = scope.body
             for i, statement in enumerate(body):
-                for call in _calls(statement) if not isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.For, ast.While)) else ():
+                for call in (
+                    _calls(statement) if not isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.For, ast.While)) else ()
+                ):
                     names = {k.value.id for k in call.keywords if k.arg == "lr" and isinstance(k.value, ast.Name)}
                     for name in names:
                         self._look(name, body[i + 1 :], repeats=isinstance(scope, (ast.For, ast.While)))
 
     def _look(self, name: str, rest: list[ast.stmt], repeats: bool) -> None:
-        new = next((i for i, s in enumerate(rest) if isinstance(s, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in s.targets)), None)
+        new = next(
+            (
+                i
+                for i, s in enumerate(rest)
+                if isinstance(s, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in s.targets)
+            ),
+            None,
+        )
         if new is None or repeats:
             return
-        if any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for s in rest[new + 1 :] for n in ast.walk(s)):
+        if any(
+            isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for s in rest[new + 1 :] for n in ast.walk(s)
+        ):
             return
         self.found(
             rest[new],
@@ -173,7 +191,10 @@ class TargetUnused(SourceRule):
             for name in sorted(made & self.names - read):
                 self.found(
                     node,
-                    Text(f"{name} is made, and no loss reads it: the net learns nothing of it", f"建了 {name},却没有损失用到它:网络学不到目标"),
+                    Text(
+                        f"{name} is made, and no loss reads it: the net learns nothing of it",
+                        f"建了 {name},却没有损失用到它:网络学不到目标",
+                    ),
                     Text(f"compare with it: loss = loss_fn(y_pred, {name})", f"与它比较:loss = loss_fn(y_pred, {name})"),
                 )
 
@@ -204,7 +225,9 @@ class Layer(torch.nn.Module):
     def read(self, tree: ast.Module) -> None:
         for cls in (n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)):
             # All parameters at once: for p in self.parameters(): ..., or net.apply(initialize).
-            if any(_last_name(c.func) == "parameters" for c in _calls(cls)) or any(_last_name(c.func) == "apply" for c in _calls(tree)):
+            if any(_last_name(c.func) == "parameters" for c in _calls(cls)) or any(
+                _last_name(c.func) == "apply" for c in _calls(tree)
+            ):
                 continue
             for node in (n for n in ast.walk(cls) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call)):
                 call = node.value
@@ -212,7 +235,12 @@ class Layer(torch.nn.Module):
                 if _last_name(call.func) != "Parameter" or not call.args or not isinstance(call.args[0], ast.Call):
                     continue
                 maker = call.args[0]
-                if _last_name(maker.func) not in self.makers or not maker.args or isinstance(maker.args[0], (ast.List, ast.Tuple)) and _last_name(maker.func) == "Tensor":
+                if (
+                    _last_name(maker.func) not in self.makers
+                    or not maker.args
+                    or isinstance(maker.args[0], (ast.List, ast.Tuple))
+                    and _last_name(maker.func) == "Tensor"
+                ):
                     continue
                 for target in node.targets:
                     if isinstance(target, ast.Attribute) and not self._is_filled(tree, target.attr):
@@ -236,7 +264,8 @@ class Layer(torch.nn.Module):
             if writes and any(isinstance(n, ast.Attribute) and n.attr == name for n in ast.walk(call)):
                 return True
         return any(
-            isinstance(n, (ast.Assign, ast.AugAssign)) and f".{name}.data" in ast.unparse(n).partition("=")[0] for n in ast.walk(tree)
+            isinstance(n, (ast.Assign, ast.AugAssign)) and f".{name}.data" in ast.unparse(n).partition("=")[0]
+            for n in ast.walk(tree)
         )
 
 
@@ -270,16 +299,26 @@ for x in torch.randn(3, 3):
     )
 
     def read(self, tree: ast.Module) -> None:
-        gone_back = {_last_name(c.func.value) for c in _calls(tree) if isinstance(c.func, ast.Attribute) and c.func.attr == "backward"}
+        gone_back = {
+            _last_name(c.func.value) for c in _calls(tree) if isinstance(c.func, ast.Attribute) and c.func.attr == "backward"
+        }
         for node in ast.walk(tree):  # names that are a number, or off the tape, at some place
             if isinstance(node, ast.Assign) and any(_last_name(c.func) in ("item", "detach", "float") for c in _calls(node.value)):
                 gone_back -= {t.id for t in node.targets if isinstance(t, ast.Name)}
         for call in _calls(tree):
-            if _last_name(call.func) == "append" and len(call.args) == 1 and isinstance(call.args[0], ast.Name) and call.args[0].id in gone_back:
+            if (
+                _last_name(call.func) == "append"
+                and len(call.args) == 1
+                and isinstance(call.args[0], ast.Name)
+                and call.args[0].id in gone_back
+            ):
                 name = call.args[0].id
                 self.found(
                     call,
-                    Text(f"the list keeps {name} as a tensor, and with it the graph of every step", f"列表保存的 {name} 是张量,连同每一步的计算图"),
+                    Text(
+                        f"the list keeps {name} as a tensor, and with it the graph of every step",
+                        f"列表保存的 {name} 是张量,连同每一步的计算图",
+                    ),
                     Text(f"append {name}.item(), or {name}.detach()", f"append {name}.item(),或 {name}.detach()"),
                 )
 

@@ -124,7 +124,9 @@ class SlowLoader(Rule):
     def __init__(self, watch: Any) -> None:
         super().__init__(watch)
         self._times: dict[Site, list[tuple[float, float]]] = {}
-        self._last: tuple[Site, float, float, int] | None = None  # where, when the batch was there, after how long, after how many steps
+        self._last: tuple[Site, float, float, int] | None = (
+            None  # where, when the batch was there, after how long, after how many steps
+        )
 
     def fetched(self, asked: float, came: float, where: Site) -> None:
         if self._last is not None:

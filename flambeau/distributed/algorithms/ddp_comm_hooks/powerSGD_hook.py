@@ -1,9 +1,9 @@
 """PowerSGD: gradients that are sent as products of two thin matrices.
 
-A gradient :math:`M` of :math:`n` rows and :math:`m` columns is nearly :math:`P Q^T` with few columns in :math:`P` and :math:`Q`. One step
-of the power method finds them: :math:`P = M Q`, averaged and made orthogonal; :math:`Q = M^T P`, averaged. So :math:`(n + m) r` numbers
-are sent in place of :math:`n m`. What is lost is added to the next gradient (``use_error_feedback``), and the next step goes on from the
-last :math:`Q` (``warm_start``).
+A gradient :math:`M` of :math:`n` rows and :math:`m` columns is nearly :math:`P Q^T` with few columns in :math:`P` and :math:`Q`.
+One step of the power method finds them: :math:`P = M Q`, averaged and made orthogonal; :math:`Q = M^T P`, averaged. So
+:math:`(n + m) r` numbers are sent in place of :math:`n m`. What is lost is added to the next gradient (``use_error_feedback``),
+and the next step goes on from the last :math:`Q` (``warm_start``).
 
 Source: Vogels et al., "PowerSGD: Practical Low-Rank Gradient Compression for Distributed Optimization", 2019.
 """
@@ -35,7 +35,8 @@ class PowerSGDState:
         matrix_approximation_rank: :math:`r`, the columns of the thin matrices.
         start_powerSGD_iter: passes before this one are averaged in full.
         min_compression_rate: matrices that do not become smaller by this factor are averaged in full.
-        orthogonalization_epsilon: what is added to lengths of columns before dividing by them; 0: columns are made orthogonal by QR.
+        orthogonalization_epsilon: what is added to lengths of columns before dividing by them; 0: columns are made orthogonal by
+            QR.
         random_seed: of the first :math:`Q`, the same in all processes.
 
     >>> from flambeau.distributed.algorithms.ddp_comm_hooks.powerSGD_hook import PowerSGDState
@@ -123,8 +124,8 @@ _Parts = tuple[list[Tensor], list[Tensor], Callable[[], Any]]
 
 
 def _approximated(state: PowerSGDState, bucket: GradBucket, parts: Callable[[Tensor], _Parts]) -> Future[Tensor]:
-    """The average of a bucket. ``parts`` gives the matrices of it that are approximated, the tensors that are averaged in full, and what
-    is to be called once both have their new values."""
+    """The average of a bucket. ``parts`` gives the matrices of it that are approximated, the tensors that are averaged in full,
+    and what is to be called once both have their new values."""
     group, index, buffer = member(state.process_group), bucket.index(), bucket.buffer()
     if state.iter < state.start_powerSGD_iter:
         state.maybe_increase_iter(bucket)
@@ -139,7 +140,9 @@ def _approximated(state: PowerSGDState, bucket: GradBucket, parts: Callable[[Ten
         qs = _first(state, [(m.shape[1], rank) for m, rank in zip(thin, ranks, strict=True)], buffer)
     qs = [_orthogonal(q, state.orthogonalization_epsilon) for q in qs]
     state.total_numel_before_compression += buffer.numel()
-    state.total_numel_after_compression += sum(t.numel() for t in rest) + sum(sum(m.shape) * rank for m, rank in zip(thin, ranks, strict=True))
+    state.total_numel_after_compression += sum(t.numel() for t in rest) + sum(
+        sum(m.shape) * rank for m, rank in zip(thin, ranks, strict=True)
+    )
     state.maybe_increase_iter(bucket)
     size = group.size()
     # What is on its way is waited for in the order in which it was started, which is the same in all processes.

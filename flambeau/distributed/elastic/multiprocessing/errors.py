@@ -19,7 +19,8 @@ __all__ = ["ChildFailedError", "ErrorHandler", "ProcessFailure", "record"]
 
 
 class ProcessFailure(NamedTuple):
-    """A process that has failed: ``exitcode`` is negative for a signal; ``error_file`` is what :func:`record` has written, if it has."""
+    """A process that has failed: ``exitcode`` is negative for a signal; ``error_file`` is what :func:`record` has written, if it
+    has."""
 
     local_rank: int
     pid: int

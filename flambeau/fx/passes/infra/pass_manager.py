@@ -43,7 +43,9 @@ class PassManager:
             for run in self.passes:
                 result = run(module)
                 if not isinstance(result, PassResult):
-                    raise TypeError(f"The result of the pass {run} should be type PassResult. Please wrap it with pass_result_wrapper()")
+                    raise TypeError(
+                        f"The result of the pass {run} should be type PassResult. Please wrap it with pass_result_wrapper()"
+                    )
                 module, now = result.graph_module, now or result.modified
                 module.recompile()
             changed = changed or now

@@ -138,7 +138,9 @@ class SubgraphMatcher:
         if isinstance(b, Node):
             return False
         if isinstance(a, (list, tuple)):
-            return isinstance(b, (list, tuple)) and len(a) == len(b) and all(self._match_arguments(x, y, match) for x, y in zip(a, b))
+            return (
+                isinstance(b, (list, tuple)) and len(a) == len(b) and all(self._match_arguments(x, y, match) for x, y in zip(a, b))
+            )
         if isinstance(a, dict):
             return isinstance(b, dict) and a.keys() == b.keys() and all(self._match_arguments(a[k], b[k], match) for k in a)
         if isinstance(a, slice):
@@ -150,7 +152,10 @@ def _arguments(a: Node, b: Node) -> tuple[Any, Any]:
     """The arguments of two nodes, in the same form where one has by name what the other has by place."""
     x, y = (list(a.args), dict(a.kwargs)), (list(b.args), dict(b.kwargs))
     if len(x[0]) != len(y[0]) or x[1].keys() != y[1].keys():
-        own, other = a.normalized_arguments(a.graph.owning_module, normalize_to_only_use_kwargs=True), b.normalized_arguments(b.graph.owning_module, normalize_to_only_use_kwargs=True)
+        own, other = (
+            a.normalized_arguments(a.graph.owning_module, normalize_to_only_use_kwargs=True),
+            b.normalized_arguments(b.graph.owning_module, normalize_to_only_use_kwargs=True),
+        )
         if own is not None and other is not None:
             return ([*own[0]], own[1]), ([*other[0]], other[1])
     return x, y

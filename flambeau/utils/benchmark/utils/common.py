@@ -148,18 +148,25 @@ class Measurement:
         lines = [super().__repr__().replace("\n", ""), *self.task_spec.summarize().splitlines()]
         number = self.median / scale
         if len(self) == 1:
-            lines += [f"  {number:.2f} {unit}", f"  1 measurement, {self.number_per_run} runs , {self.num_threads} thread{'s' * (self.num_threads > 1)}"]
+            lines += [
+                f"  {number:.2f} {unit}",
+                f"  1 measurement, {self.number_per_run} runs , {self.num_threads} thread{'s' * (self.num_threads > 1)}",
+            ]
         else:
             low, high = np.quantile(self._values(), [0.25, 0.75])
             lines += [f"  Median: {number:.2f} {unit}"]
             if len(self) > 3:
                 lines += [f"  IQR:    {self.iqr / scale:.2f} {unit} ({low / scale:.2f} to {high / scale:.2f})"]
-            lines += [f"  {len(self)} measurements, {self.number_per_run} runs per measurement, {self.num_threads} thread{'s' * (self.num_threads > 1)}"]
+            lines += [
+                f"  {len(self)} measurements, {self.number_per_run} runs per measurement, {self.num_threads} thread{'s' * (self.num_threads > 1)}"
+            ]
             if self.has_warnings:
                 share = self.iqr / self.median * 100
                 gross = self.iqr > _IQR_GROSS_WARN_THRESHOLD * self.median
                 lines.append(f"  WARNING: Interquartile range is {share:.1f}% of the median measurement.")
-                lines.append(f"           This {'suggests significant environmental influence' if gross else 'could indicate system fluctuation'}.")
+                lines.append(
+                    f"           This {'suggests significant environmental influence' if gross else 'could indicate system fluctuation'}."
+                )
         return "\n".join(lines)
 
     @staticmethod

@@ -103,7 +103,9 @@ class Compare:
             text = ""
             if m is not None:
                 value = m.median / scale
-                text = f"{trim_sigfig(value, m.significant_figures) if self._trim_significant_figures else value:{width}.{decimals}f}"
+                text = (
+                    f"{trim_sigfig(value, m.significant_figures) if self._trim_significant_figures else value:{width}.{decimals}f}"
+                )
                 if spread:
                     text += f"{f' (! {m.iqr / m.median * 100:.0f}%)' if m.has_warnings else '':>7}"
             texts.append(text)
@@ -140,4 +142,6 @@ class Compare:
         title = f" {group[0].label or ''} ".center(len(header) - 2, "-")
         note = "(! XX%) Measurement has high variance, where XX is the IQR / median * 100.\n"
         marked = self._highlight_warnings and any(m.has_warnings for m in group)
-        return "\n".join([f"[{title}]", header, *lines, "", f"Times are in {unit_to_english(unit)}s ({unit}).", note if marked else ""])
+        return "\n".join(
+            [f"[{title}]", header, *lines, "", f"Times are in {unit_to_english(unit)}s ({unit}).", note if marked else ""]
+        )

@@ -56,7 +56,9 @@ class Timer:
         if language not in (Language.PYTHON, "py", "python"):
             raise ValueError(f"flambeau times Python statements only, not {language}: there is no C++ library to compile against.")
         if global_setup:
-            raise ValueError(f"global_setup is C++ only, got `{global_setup}`. Most likely this code can simply be moved to `setup`.")
+            raise ValueError(
+                f"global_setup is C++ only, got `{global_setup}`. Most likely this code can simply be moved to `setup`."
+            )
         import flambeau
 
         import textwrap  # isort: skip
@@ -127,4 +129,6 @@ class Timer:
 
     def collect_callgrind(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuses: Valgrind counts instructions of PyTorch's C++, and here the machine code is made while the program runs."""
-        raise NotImplementedError("collect_callgrind() counts instructions with Valgrind, which cannot see code that is compiled while it runs; use timeit().")
+        raise NotImplementedError(
+            "collect_callgrind() counts instructions with Valgrind, which cannot see code that is compiled while it runs; use timeit()."
+        )

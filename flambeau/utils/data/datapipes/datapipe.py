@@ -42,7 +42,9 @@ class _Methods:
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_"):
-            import_module("flambeau.utils.data.datapipes.iter" if isinstance(self, IterDataPipe) else "flambeau.utils.data.datapipes.map")
+            import_module(
+                "flambeau.utils.data.datapipes.iter" if isinstance(self, IterDataPipe) else "flambeau.utils.data.datapipes.map"
+            )
         function = type(self).functions.get(name)
         if function is None:
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'", name=name)
@@ -86,8 +88,8 @@ class MapDataPipe(_Methods, Dataset[T]):
 class IterDataPipe(_Methods, IterableDataset[T]):
     """A pipe whose elements come one after the other: subclasses define ``__iter__``.
 
-    A pipe has one iterator at a time: where another is made, the first raises ``RuntimeError``. ``reset()``, if there is one, is called
-    whenever an iterator is made.
+    A pipe has one iterator at a time: where another is made, the first raises ``RuntimeError``. ``reset()``, if there is one, is
+    called whenever an iterator is made.
 
     >>> from flambeau.utils.data.datapipes.iter import IterableWrapper
     >>> list(IterableWrapper(range(5)).map(lambda x: x * x).batch(2))
@@ -118,8 +120,8 @@ class IterDataPipe(_Methods, IterableDataset[T]):
 
 
 class Shuffling(IterDataPipe):
-    """What pipes that change the order have in common: they draw by Python's generator, for each round by a seed that ``set_seed`` gives,
-    or by one that is drawn from the default generator."""
+    """What pipes that change the order have in common: they draw by Python's generator, for each round by a seed that ``set_seed``
+    gives, or by one that is drawn from the default generator."""
 
     _enabled = True
     _seed: int | None = None

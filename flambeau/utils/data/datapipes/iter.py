@@ -24,7 +24,8 @@ __all__ = [
 
 
 class IterableWrapper(IterDataPipe):
-    """The elements of something that can be iterated over, of which each round takes a copy (``deepcopy=False``: of which it does not)."""
+    """The elements of something that can be iterated over, of which each round takes a copy (``deepcopy=False``: of which it does
+    not)."""
 
     def __init__(self, iterable: Iterable, deepcopy: bool = True) -> None:
         self.iterable, self.deepcopy = iterable, deepcopy
@@ -85,7 +86,9 @@ class Collator(Mapper):
 
     def __init__(self, datapipe: Iterable, conversion: Any = None, collate_fn: Callable | None = None) -> None:
         if conversion is not None and not callable(conversion):
-            raise NotImplementedError("collate(): conversions by the names of columns are those of data frames, which flambeau does not have; give a function")
+            raise NotImplementedError(
+                "collate(): conversions by the names of columns are those of data frames, which flambeau does not have; give a function"
+            )
         super().__init__(datapipe, conversion or collate_fn or default_collate)
 
 
@@ -157,14 +160,25 @@ class UnBatcher(IterDataPipe):
 
 @functional_datapipe("groupby")
 class Grouper(IterDataPipe):
-    """Lists of elements with one key, at most ``group_size`` long; of ``buffer_size`` elements that wait, the largest group goes first."""
+    """Lists of elements with one key, at most ``group_size`` long; of ``buffer_size`` elements that wait, the largest group goes
+    first."""
 
     def __init__(
         self, datapipe: Iterable, group_key_fn: Callable, *, keep_key: bool = False, buffer_size: int = 10000, group_size: int | None = None,
         guaranteed_group_size: int | None = None, drop_remaining: bool = False,
     ) -> None:  # fmt: skip
-        self.datapipe, self.group_key_fn, self.keep_key, self.buffer_size, self.group_size = datapipe, group_key_fn, keep_key, buffer_size, group_size
-        self.guaranteed_group_size = group_size if guaranteed_group_size is None and group_size is not None and 0 < group_size <= buffer_size else guaranteed_group_size
+        self.datapipe, self.group_key_fn, self.keep_key, self.buffer_size, self.group_size = (
+            datapipe,
+            group_key_fn,
+            keep_key,
+            buffer_size,
+            group_size,
+        )
+        self.guaranteed_group_size = (
+            group_size
+            if guaranteed_group_size is None and group_size is not None and 0 < group_size <= buffer_size
+            else guaranteed_group_size
+        )
         self.drop_remaining = drop_remaining
 
     def __iter__(self) -> Iterator:
@@ -226,7 +240,13 @@ class Shuffler(Shuffling):
 class Sampler(IterDataPipe):
     """What a sampler of the elements' numbers gives: by default the numbers in order."""
 
-    def __init__(self, datapipe: Any, sampler: type[_Sampler] = SequentialSampler, sampler_args: tuple = (), sampler_kwargs: dict | None = None) -> None:
+    def __init__(
+        self,
+        datapipe: Any,
+        sampler: type[_Sampler] = SequentialSampler,
+        sampler_args: tuple = (),
+        sampler_kwargs: dict | None = None,
+    ) -> None:
         self.datapipe = datapipe
         self.sampler = sampler(*sampler_args, **{"data_source": datapipe, **(sampler_kwargs or {})})
 
@@ -301,9 +321,16 @@ class Branching:
     ``branches`` says which of them have an element; without, all have it.
     """
 
-    def __init__(self, datapipe: Iterable, count: int, buffer_size: int, branches: Callable[[Any], Sequence[int]] | None = None) -> None:
+    def __init__(
+        self, datapipe: Iterable, count: int, buffer_size: int, branches: Callable[[Any], Sequence[int]] | None = None
+    ) -> None:
         self.same = branches is None
-        self.datapipe, self.count, self.buffer_size, self.branches = datapipe, count, buffer_size, branches or (lambda element: range(count))
+        self.datapipe, self.count, self.buffer_size, self.branches = (
+            datapipe,
+            count,
+            buffer_size,
+            branches or (lambda element: range(count)),
+        )
         self.rounds = [0] * count
         self.source: Iterator | None = None
         self.waiting: list[deque] = []
@@ -316,7 +343,9 @@ class Branching:
         self.rounds[number] = round
         while True:
             if source is not self.source:
-                raise RuntimeError("This iterator has been invalidated, because a new iterator has been created from one of the ChildDataPipes")
+                raise RuntimeError(
+                    "This iterator has been invalidated, because a new iterator has been created from one of the ChildDataPipes"
+                )
             if waiting[number]:
                 yield waiting[number].popleft()
                 continue
@@ -327,7 +356,9 @@ class Branching:
             for branch in self.branches(element):
                 waiting[branch].append(element)
             if 0 <= self.buffer_size < max(map(len, waiting)):
-                raise BufferError(f"buffer_size {self.buffer_size} is too small: one of the pipes is that far behind the others (-1: no limit)")
+                raise BufferError(
+                    f"buffer_size {self.buffer_size} is too small: one of the pipes is that far behind the others (-1: no limit)"
+                )
 
 
 @functional_datapipe("fork")
@@ -349,9 +380,12 @@ class Forker(IterDataPipe):
 
 @functional_datapipe("demux")
 class Demultiplexer(IterDataPipe):
-    """``num_instances`` pipes, of which each has the elements that ``classifier_fn`` gives its number; ``None``: an error, or dropped with ``drop_none``."""
+    """``num_instances`` pipes, of which each has the elements that ``classifier_fn`` gives its number; ``None``: an error, or
+    dropped with ``drop_none``."""
 
-    def __new__(cls, datapipe: IterDataPipe, num_instances: int, classifier_fn: Callable, drop_none: bool = False, buffer_size: int = 1000) -> Any:
+    def __new__(
+        cls, datapipe: IterDataPipe, num_instances: int, classifier_fn: Callable, drop_none: bool = False, buffer_size: int = 1000
+    ) -> Any:
         if num_instances < 1:
             raise ValueError(f"Expected `num_instances` larger than 0, but {num_instances} is found")
 
@@ -360,7 +394,9 @@ class Demultiplexer(IterDataPipe):
             if number is None and drop_none:
                 return []
             if number is None or not 0 <= number < num_instances:
-                raise ValueError(f"Output of the classification fn should be between 0 and {num_instances - 1}. {number} is returned.")
+                raise ValueError(
+                    f"Output of the classification fn should be between 0 and {num_instances - 1}. {number} is returned."
+                )
             return [number]
 
         main = Branching(datapipe, num_instances, buffer_size, branches)
@@ -400,7 +436,14 @@ class FileLister(IterDataPipe):
     """The paths of the files in folders, those that match ``masks`` alone, in the order of their names."""
 
     def __init__(
-        self, root: Any = ".", masks: str | Sequence[str] = "", *, recursive: bool = False, abspath: bool = False, non_deterministic: bool = False, length: int = -1
+        self,
+        root: Any = ".",
+        masks: str | Sequence[str] = "",
+        *,
+        recursive: bool = False,
+        abspath: bool = False,
+        non_deterministic: bool = False,
+        length: int = -1,
     ) -> None:
         self.datapipe = root if isinstance(root, IterDataPipe) else IterableWrapper([root] if isinstance(root, str) else root)
         self.masks, self.recursive, self.abspath, self.length = masks, recursive, abspath, length

@@ -105,7 +105,9 @@ class Shuffler(Shuffling):
         self.indices = list(range(len(datapipe))) if indices is None else indices  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator:
-        for i in reversed(self._rng.sample(self.indices, len(self.indices))) if self._enabled else self.indices:  # from the end, as PyTorch
+        for i in (
+            reversed(self._rng.sample(self.indices, len(self.indices))) if self._enabled else self.indices
+        ):  # from the end, as PyTorch
             yield self.datapipe[i]
 
     def __len__(self) -> int:

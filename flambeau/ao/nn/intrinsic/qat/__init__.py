@@ -1,7 +1,7 @@
 """``torch.ao.nn.intrinsic.qat``: layers that belong together, trained with weights that are rounded as if they were integers.
 
-A convolution and the batch normalisation behind it are rounded as the one convolution that they will be: its weight is scaled by the
-running deviation before it is rounded, and the result scaled back before it is normalised.
+A convolution and the batch normalisation behind it are rounded as the one convolution that they will be: its weight is scaled by
+the running deviation before it is rounded, and the result scaled back before it is normalised.
 
 Source: https://docs.pytorch.org/docs/stable/quantization-support.html#torch-ao-nn-intrinsic-qat
 """

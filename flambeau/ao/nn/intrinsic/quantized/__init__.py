@@ -15,7 +15,12 @@ __all__ = ["BNReLU2d", "BNReLU3d", "ConvReLU1d", "ConvReLU2d", "ConvReLU3d", "Li
 
 
 def _with_relu(base: Any, name: str) -> Any:
-    body = {"_relu": True, "_name": f"Quantized{name}", "__doc__": f"{base.__name__} and ReLU, of quantized tensors.", "__module__": __name__}
+    body = {
+        "_relu": True,
+        "_name": f"Quantized{name}",
+        "__doc__": f"{base.__name__} and ReLU, of quantized tensors.",
+        "__module__": __name__,
+    }
     return type(name, (base,), body)
 
 
@@ -29,7 +34,14 @@ class LinearLeakyReLU(quantized.Linear):
 
     _name = "QuantizedLinearLeakyReLU"
 
-    def __init__(self, in_features: int, out_features: int, negative_slope: float = 0.01, bias: bool = True, dtype: Any = products.dtypes.qint8) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        negative_slope: float = 0.01,
+        bias: bool = True,
+        dtype: Any = products.dtypes.qint8,
+    ) -> None:
         super().__init__(in_features, out_features, bias, dtype)
         self.negative_slope = negative_slope
 
@@ -55,4 +67,6 @@ class LinearTanh(quantized.Linear):
 def __getattr__(name: str) -> Any:
     if name in ("dynamic",):  # it is made of what stands here
         return import_module(f"flambeau.ao.nn.intrinsic.quantized.{name}")
-    raise AttributeError(f"module 'torch.ao.nn.intrinsic.quantized' has no attribute '{name}': flambeau does not have it", name=name)
+    raise AttributeError(
+        f"module 'torch.ao.nn.intrinsic.quantized' has no attribute '{name}': flambeau does not have it", name=name
+    )

@@ -14,7 +14,20 @@ from flambeau.core import dtypes
 from flambeau.quantized import products
 from flambeau.tensor import Tensor
 
-__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "GRU", "GRUCell", "LSTM", "LSTMCell", "Linear", "RNNCell"]
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "GRU",
+    "GRUCell",
+    "LSTM",
+    "LSTMCell",
+    "Linear",
+    "RNNCell",
+]
 
 
 class Linear(quantized.Linear):
@@ -40,7 +53,9 @@ class Linear(quantized.Linear):
         config = getattr(outer, "qconfig", None) or mod.qconfig
         observer = config.weight()
         if observer.dtype not in (qint8, dtypes.float16):
-            raise AssertionError(f"The only supported dtypes for dynamic quantized linear are qint8 and float16, got: {observer.dtype}")
+            raise AssertionError(
+                f"The only supported dtypes for dynamic quantized linear are qint8 and float16, got: {observer.dtype}"
+            )
         observer(mod.weight)
         made = cls(mod.in_features, mod.out_features, dtype=observer.dtype)
         weight = quantized_weight(mod.weight, observer) if observer.dtype is qint8 else mod.weight.detach().float()
@@ -53,8 +68,14 @@ def _convolution(base: Any) -> Any:
         return products.dynamic(self._padded(input), self._packed_params, reduce_range)
 
     doc = f"``torch.nn.{base.__name__}`` with a weight of integers, for numbers that are quantized as they come."
-    return type(base.__name__, (base,), {"forward": forward, "_name": f"DynamicQuantized{base.__name__}", "__doc__": doc, "__module__": __name__})
+    return type(
+        base.__name__,
+        (base,),
+        {"forward": forward, "_name": f"DynamicQuantized{base.__name__}", "__doc__": doc, "__module__": __name__},
+    )
 
 
 Conv1d, Conv2d, Conv3d = map(_convolution, (quantized.Conv1d, quantized.Conv2d, quantized.Conv3d))
-ConvTranspose1d, ConvTranspose2d, ConvTranspose3d = map(_convolution, (quantized.ConvTranspose1d, quantized.ConvTranspose2d, quantized.ConvTranspose3d))
+ConvTranspose1d, ConvTranspose2d, ConvTranspose3d = map(
+    _convolution, (quantized.ConvTranspose1d, quantized.ConvTranspose2d, quantized.ConvTranspose3d)
+)

@@ -1,6 +1,7 @@
 """Recurrent layers with weights of integers, for numbers that are quantized as they go.
 
-All steps of a sequence are multiplied by the input's weight at once, and so have one scale; a hidden state has its own at each step.
+All steps of a sequence are multiplied by the input's weight at once, and so have one scale; a hidden state has its own at each
+step.
 """
 
 from __future__ import annotations
@@ -68,7 +69,12 @@ def _rnn_step(function: Callable) -> Callable:
     return lambda gates, hidden, from_hidden, state: (function(from_hidden + gates),)
 
 
-_STEPS: dict[str, Callable] = {"LSTM": _lstm_step, "GRU": _gru_step, "RNN_TANH": _rnn_step(flambeau.tanh), "RNN_RELU": _rnn_step(flambeau.relu)}
+_STEPS: dict[str, Callable] = {
+    "LSTM": _lstm_step,
+    "GRU": _gru_step,
+    "RNN_TANH": _rnn_step(flambeau.tanh),
+    "RNN_RELU": _rnn_step(flambeau.relu),
+}
 
 
 class PackedParameter(Module):
@@ -102,9 +108,23 @@ class _Recurrent(Module):
         bidirectional: bool = False, dtype: Any = qint8,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.mode, self.input_size, self.hidden_size, self.num_layers, self.bias = self._kind, input_size, hidden_size, num_layers, bias
-        self.batch_first, self.dropout, self.bidirectional, self.dtype, self.training = batch_first, float(dropout), bidirectional, dtype, False
-        like = getattr(rnn, self._kind)(input_size, hidden_size, num_layers, True, batch_first, dropout, bidirectional, device="meta")
+        self.mode, self.input_size, self.hidden_size, self.num_layers, self.bias = (
+            self._kind,
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+        )
+        self.batch_first, self.dropout, self.bidirectional, self.dtype, self.training = (
+            batch_first,
+            float(dropout),
+            bidirectional,
+            dtype,
+            False,
+        )
+        like = getattr(rnn, self._kind)(
+            input_size, hidden_size, num_layers, True, batch_first, dropout, bidirectional, device="meta"
+        )
         _draw(like)
         from flambeau.ao.quantization import qconfig  # which is made of layers, too
 
@@ -121,7 +141,16 @@ class _Recurrent(Module):
         """The layer of one in floating point with a configuration."""
         if not mod.bias:
             raise AssertionError("mod.bias must be True")
-        made = cls(mod.input_size, mod.hidden_size, mod.num_layers, mod.bias, mod.batch_first, mod.dropout, mod.bidirectional, mod.qconfig.weight().dtype)
+        made = cls(
+            mod.input_size,
+            mod.hidden_size,
+            mod.num_layers,
+            mod.bias,
+            mod.batch_first,
+            mod.dropout,
+            mod.bidirectional,
+            mod.qconfig.weight().dtype,
+        )
         made._take(mod)
         return made
 
@@ -265,7 +294,9 @@ class _Cell(Module):
             hx = (hx, hx) if lstm else hx
         state = hx if lstm else (hx,)
         of_input, of_hidden = self.weights.param
-        found = _STEPS[self._kind](products.dynamic(input, of_input, True), state[0], products.dynamic(state[0], of_hidden, True), state)
+        found = _STEPS[self._kind](
+            products.dynamic(input, of_input, True), state[0], products.dynamic(state[0], of_hidden, True), state
+        )
         return found if lstm else found[0]
 
 
@@ -286,6 +317,8 @@ class RNNCell(_Cell):
 
     _float = rnn.RNNCell
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = qint8, nonlinearity: str = "tanh") -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = qint8, nonlinearity: str = "tanh"
+    ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype, nonlinearity=nonlinearity)
         self.nonlinearity, self._kind = nonlinearity, f"RNN_{nonlinearity.upper()}"
