@@ -49,11 +49,6 @@ class linalg_ldl_factor_ex(NamedTuple):
     pivots: Tensor
     info: Tensor
 
-class linalg_lstsq(NamedTuple):
-    solution: Tensor
-    rank: Tensor
-    singular_values: Tensor
-
 class linalg_lu_factor_ex(NamedTuple):
     LU: Tensor
     pivots: Tensor

@@ -56,10 +56,24 @@ def refuse_unknown(cls: type, kwargs: dict[str, Any]) -> None:
     raise TypeError(f"{cls.__name__}.__init__() got an unexpected keyword argument '{word}'{hint}")
 
 
+class _OfConstructor:
+    """What ``inspect.signature`` and ``help`` show of a class: the parameters of ``__init__``, where Python before 3.11.4 would show
+    those of a ``__new__``, whichever class has it."""
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is not None:
+            raise AttributeError("__signature__")  # an instance that can be called has that of its call
+        import inspect
+
+        shown = inspect.signature(owner.__init__)  # type: ignore[misc]
+        return shown.replace(parameters=list(shown.parameters.values())[1:])
+
+
 class NamesUnknown:
     """A base of classes whose constructors are often given keywords by hand: a misspelt one is named with what may be meant."""
 
     if not TYPE_CHECKING:  # where it would hide the parameters of __init__
+        __signature__ = _OfConstructor()
 
         def __new__(cls, *args: Any, **kwargs: Any) -> Any:
             if kwargs:

@@ -48,7 +48,7 @@ def _least_squares_kernel(a, b, driver, rcond):
 
 @op(
     kernel=_least_squares_kernel,
-    name="aten.linalg_lstsq",
+    name="_linalg_lstsq",
     tensors="A B",
     outputs=("solution", "rank", "singular_values"),
     nondifferentiable=("rank", "singular_values"),

@@ -169,7 +169,7 @@ class Op(CallCache):
             registry[full] = self
 
     def _without_check(self) -> Op:
-        """The same op, for calls whose values have been looked at; *its* ``verified`` is the one that checks (see
+        """This op, for calls whose values have been looked at; *its* ``verified`` is the one that checks (see
         ``tensor/record.py:look_again``)."""
         made = copy(self)
         made.checked, made.verified = False, self  # type: ignore[misc]  # nobody has seen it yet
@@ -303,7 +303,7 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
             if kwargs.get("layout") is not None and _wants_sparse(record, kwargs["layout"]):
                 return dispatch.sparse().of_layout(function, args, kwargs)
         try:
-            result = record.run_check(args, kwargs) if creates else getattr(dispatch, slot)(record, args, kwargs)
+            result = record.run_check(args, kwargs) if creates and watch is None else getattr(dispatch, slot)(record, args, kwargs)
         except Exception as error:
             result = explained(function, error, args, kwargs)
             if result is NotImplemented:

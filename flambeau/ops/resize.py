@@ -25,6 +25,7 @@ from flambeau.ops.record import ErrorSample, Sample, composite, op
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from flambeau.tensor.types import Tensor
 
@@ -230,7 +231,7 @@ def _check_sizes(input, outputs) -> None:
 )
 def interpolate(
     input: Tensor,
-    size: int | None = None,
+    size: Any = None,
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
@@ -291,7 +292,7 @@ def _warn_deprecated(name: str) -> None:
 @composite(name="nn.functional.upsample")
 def upsample(
     input: Tensor,
-    size: int | Sequence[int] | None = None,
+    size: Any = None,
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,

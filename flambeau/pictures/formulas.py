@@ -73,8 +73,16 @@ def rule_of(function: Callable) -> str:
     names = list(code.co_varnames[: code.co_argcount])
     for node in _lambdas(code.co_filename).get(code.co_firstlineno, []):
         if [a.arg for a in node.args.args] == names and _holds(node, code):
-            return ast.unparse(node.body)
+            return ast.unparse(_rule_within(node.body))
     return ""
+
+
+def _rule_within(body: ast.expr) -> ast.expr:
+    """The rule itself where it is given to what rounds its result once."""
+    if isinstance(body, ast.Call) and isinstance(body.func, ast.Name) and body.func.id == "rounded_once":
+        inner = body.args[0]
+        return inner.body if isinstance(inner, ast.Lambda) else ast.Call(inner, body.args[1:], [])
+    return body
 
 
 def _holds(node: ast.Lambda, code: Any) -> bool:

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 SCRIPTS = sorted((Path(__file__).parents[2] / "examples" / "mistakes").glob("*.py"))
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # which is what the program is about
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.stem)
 def test_seen_as_announced(script: Path) -> None:
     seen = re.match(r"# Wrong: .* Seen: (\w+Error|no error)\b", script.read_text(encoding="utf-8"))

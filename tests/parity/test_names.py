@@ -106,7 +106,7 @@ OTHERWISE = (
     "torch.profiler.profile torch.profiler.profiler.profile torch.autograd.function.NestedIOFunction torch.return_types.qr "
     "torch.return_types.slogdet torch.return_types.svd torch.return_types.qr_out torch.return_types.slogdet_out torch.return_types.svd_out torch.nn.modules.module.BackwardHook torch.profiler.profiler.ProfilerActivity torch.serialization.Storage "
     "torch.backends.mkl.verbose torch.backends.mkldnn.verbose torch.cpu.amp.autocast_mode.autocast torch.cpu.amp.grad_scaler.GradScaler torch.cpu.amp.autocast "
-    "torch.cpu.amp.GradScaler torch.Future torch.ScriptModule torch.ScriptFunction torch.hub.tqdm torch.utils.model_zoo.tqdm torch.Event torch.Stream torch.cpu.Event torch.cpu.Stream"
+    "torch.cpu.amp.GradScaler torch.Future torch.ScriptModule torch.ScriptFunction torch.hub.tqdm torch.utils.model_zoo.tqdm torch.Event torch.Stream torch.cpu.Event torch.cpu.Stream torch.autograd.SavedTensor"
 ).split()  # fmt: skip
 
 
