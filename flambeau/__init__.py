@@ -24,6 +24,8 @@ if _config.guard:  # first of all, so that it has all memory
 
 from flambeau import dispatch as _dispatch
 from flambeau import ops
+from flambeau._names import NAMES as _LAZY_NAMES
+from flambeau._names import ROOMS as _LAZY
 from flambeau.core import uncaught as _uncaught
 from flambeau import tensor as _tensors  # noqa: F401
 from flambeau import autograd  # isort: skip  (needs the tensors)
@@ -211,61 +213,7 @@ TypedStorage = _typed_storages.TypedStorage
 globals().update(_typed_storages.LEGACY)
 Storage = _typed_storages.LEGACY["FloatStorage"]
 
-# --- rooms that are opened when they are entered -------------------------------------------------------------
-
-_LAZY = frozenset(
-    {"nested", "nn", "optim", "utils", "linalg", "fft", "special", "cuda", "backends", "serialization", "compat", "distributions", "amp",
-     "func", "jit", "testing", "masked", "signal", "overrides", "compiler", "onnx", "multiprocessing", "distributed",
-     "return_types", "library", "ao", "sparse", "export", "_C", "_dynamo", "_inductor", "_guards", "_subclasses", "__config__", "__future__", "_logging", "_utils", "accelerator", "futures", "quasirandom", "cpu", "fx", "hub",
-     "monitor", "mps", "profiler", "slim", "storage", "xpu"}
-)  # fmt: skip
-_LAZY_NAMES = {
-    "doctor": "diagnosis.doctor", "explain": "pictures.explaining", "summary": "pictures.summary",
-    "save": "serialization", "load": "serialization", "vmap": "func", "autocast": "amp", "GradScaler": "amp",
-    "is_autocast_enabled": "amp", "get_autocast_dtype": "amp", "types": "tensor", "compile": "compiler",
-    "engine_stats": "engine.plans", "export_slim": "slim", "export_c": "slim", "load_slim": "slim", "load_slim_program": "slim", "synchronize": "cpu", "Stream": "cpu", "Event": "cpu", "ScriptModule": "jit", "ScriptFunction": "jit", "PyTorchFileReader": "_C", "PyTorchFileWriter": "_C", "Tag": "library.tags", "DeviceObjType": "library.schema_types", "TensorType": "library.schema_types", "OptionalType": "library.schema_types", "ListType": "library.schema_types", "_assert": "checks", **dict.fromkeys(("SymInt", "SymFloat", "SymBool", "sym_constrain_range", "sym_constrain_range_for_size", "sym_fresh_size", "sym_int", "sym_float", "sym_not", "sym_max", "sym_min", "sym_sum", "sym_ite", "sym_sqrt"), "symbolic"),
-    "_check": "checks", "_assert_async": "checks", "_shape_as_tensor": "checks",
-    "_check_index": "checks", "_check_is_size": "checks", "_check_not_implemented": "checks", "_segment_reduce": "ops.segments", "_check_tensor_all": "checks", "_check_tensor_all_with": "checks",
-    "_check_type": "checks", "_check_value": "checks", "_check_with": "checks", "_sample_dirichlet": "distributions.gradients",
-    "sparse_coo_tensor": "sparse.creation", "sparse_csr_tensor": "sparse.creation", "sparse_csc_tensor": "sparse.creation",
-    "sparse_bsr_tensor": "sparse.creation", "sparse_bsc_tensor": "sparse.creation", "sparse_compressed_tensor": "sparse.creation",
-    "_convert_indices_from_coo_to_csr": "sparse.creation", "_convert_indices_from_csr_to_coo": "sparse.creation",
-    **dict.fromkeys(
-        "batch_norm instance_norm layer_norm group_norm binary_cross_entropy_with_logits kl_div cosine_embedding_loss hinge_embedding_loss margin_ranking_loss "
-        "poisson_nll_loss triplet_margin_loss ctc_loss embedding embedding_bag embedding_renorm_ dropout_ alpha_dropout_ feature_dropout_ feature_alpha_dropout_ "
-        "native_dropout lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell affine_grid_generator frobenius_norm nuclear_norm norm_except_dim batch_norm_update_stats".split(),
-        "nn.native",
-    ),
-    **dict.fromkeys(("quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d", "quantized_batch_norm"), "quantized.functions"),
-    **dict.fromkeys(("quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic", "dequantize", "_choose_qparams_per_tensor",
-                     "_empty_affine_quantized", "_make_per_channel_quantized_tensor", "_make_per_tensor_quantized_tensor", "int_repr", "q_scale", "q_zero_point",
-                     "q_per_channel_scales", "q_per_channel_zero_points", "q_per_channel_axis"), "quantized.creation"),
-    **dict.fromkeys(("_convert_weight_to_int4pack_for_cpu", "_int_mm", "_weight_int4pack_mm_for_cpu", "_weight_int8pack_mm"), "quantized.weight_only"),
-    "fused_moving_avg_obs_fake_quant": "ao.quantization.fake_quantize",
-    **dict.fromkeys(("fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"), "ops.quantization"),
-    **dict.fromkeys(("qscheme", "per_tensor_affine", "per_channel_affine", "per_tensor_symmetric", "per_channel_symmetric",
-                     "per_channel_affine_float_qparams"), "core.qscheme"),
-    "jagged": "core.memory_format",
-    **dict.fromkeys(
-        "set_anomaly_enabled set_flush_denormal set_float32_matmul_precision get_float32_matmul_precision init_num_threads "
-        "compiled_with_cxx11_abi is_vulkan_available cudnn_is_acceptable".split(),
-        "settings",
-    ),
-    **dict.fromkeys(
-        "set_autocast_enabled set_autocast_dtype is_autocast_cache_enabled set_autocast_cache_enabled clear_autocast_cache autocast_increment_nesting "
-        "autocast_decrement_nesting get_autocast_cpu_dtype set_autocast_cpu_dtype is_autocast_cpu_enabled set_autocast_cpu_enabled get_autocast_gpu_dtype "
-        "set_autocast_gpu_dtype get_autocast_ipu_dtype set_autocast_ipu_dtype is_autocast_ipu_enabled set_autocast_ipu_enabled get_autocast_xla_dtype "
-        "set_autocast_xla_dtype is_autocast_xla_enabled set_autocast_xla_enabled".split(),
-        "autocast_mode",
-    ),
-    **dict.fromkeys(("eig", "lstsq", "matrix_rank", "solve", "symeig"), "_linalg_utils"), "lobpcg": "_lobpcg",
-    **dict.fromkeys(("cond", "while_loop"), "_higher_order_ops"), **dict.fromkeys(("fork", "wait"), "jit"),
-    **dict.fromkeys(("smm", "sspaddmm", "saddmm", "hspmm", "hsmm", "spmm", "dsmm", "values_copy", "indices_copy", "crow_indices_copy", "col_indices_copy", "ccol_indices_copy", "row_indices_copy"), "sparse.functions"), "classes": "library.classes", "from_file": "tensor.typed_storages", "thread_safe_generator": "random",
-    "DisableTorchFunction": "_C", "DisableTorchFunctionSubclass": "_C", "DispatchKey": "library.keys", "DispatchKeySet": "library.keys",
-    "FunctionSchema": "library.schema", "Argument": "library.schema", "parse_schema": "library.schema", "windows": "signal",
-    "Future": "futures",
-}  # fmt: skip
-
+# --- what is imported when it is asked for -------------------------------------------------------------------
 
 # What the tape needs of a floor above it, and most programs do without.
 _dispatch.vmap = lambda function: importlib.import_module("flambeau.batching").vmap(function)
