@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -169,6 +170,8 @@ def _answer(send: Connection, name: str, file: str, seconds: float) -> None:
         send.send(tuple(step._replace(where=step.where.replace(path, file))))
 
     compat.install()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # what the file prints comes before what is said of it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has ignored for what it runs in the background
     alarm = threading.Timer(seconds, _thread.interrupt_main)
     alarm.daemon = True
     send.send(())

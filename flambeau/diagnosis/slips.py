@@ -41,7 +41,14 @@ def slip(code: str, kinds: type[BaseException] | tuple[type[BaseException], ...]
 
 def recognized(scene: Scene) -> tuple[str, Text] | None:
     """The code of the slip behind an error, and what to do."""
-    for family in ("calls", "layers", "python", "shapes", "training", "types"):  # which are read when there is an error
+    for family in (
+        "layers",
+        "python",
+        "calls",
+        "shapes",
+        "training",
+        "types",
+    ):  # read when there is an error; the first rule counts
         importlib.import_module(f"flambeau.diagnosis.slips_of_{family}")
     for rule in SLIPS:
         if isinstance(scene.error, rule.kinds) and rule.pattern.search(scene.message):
