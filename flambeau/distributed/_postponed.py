@@ -24,7 +24,6 @@ LAUNCHERS = ("PMI_RANK", "PMI_FD", "PMI_PORT", "PMIX_RANK", "OMPI_COMM_WORLD_SIZ
 _MPI = "mpi4py.MPI"
 _ASK_NOTHING = frozenset(
     [
-        "COMM_WORLD",
         "Is_initialized",
         "Is_finalized",
         "Init",
@@ -76,7 +75,7 @@ class _Module(ModuleType):
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
-        if name.startswith("__") or isinstance(value, type) or name in _ASK_NOTHING and name != "COMM_WORLD":
+        if name.startswith("__") or isinstance(value, type) or name in _ASK_NOTHING:
             return value
         names = super().__getattribute__("__dict__")
         if names["Is_initialized"]():

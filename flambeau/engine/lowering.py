@@ -35,38 +35,29 @@ _Unary = Callable[["Body", "Val"], "Val"]
 _Binary = Callable[["Body", Any, Any], "Val"]
 
 
-def _binary(name: str) -> _Binary:
+def _binary(name: str, result: Dtype | None = None) -> _Binary:
     def method(self: Body, x: Any, y: Any) -> Val:
         a, b = self._vals(x, y)
-        return self.emit(name, a.dtype, (a.number, b.number))
+        return self.emit(name, result or a.dtype, (a.number, b.number))
 
     method.__name__ = name
     return method
 
 
 def _comparison(name: str) -> _Binary:
-    def method(self: Body, x: Any, y: Any) -> Val:
-        a, b = self._vals(x, y)
-        return self.emit(name, dtypes.bool, (a.number, b.number))
-
-    method.__name__ = name
-    return method
+    return _binary(name, dtypes.bool)
 
 
-def _unary(name: str) -> _Unary:
+def _unary(name: str, row: bool | None = None) -> _Unary:
     def method(self: Body, x: Val) -> Val:
-        return self.emit(name, x.dtype, (x.number,))
+        return self.emit(name, x.dtype, (x.number,), row=row)
 
     method.__name__ = name
     return method
 
 
 def _reduction(name: str) -> _Unary:
-    def method(self: Body, x: Val) -> Val:
-        return self.emit(name, x.dtype, (x.number,), row=True)
-
-    method.__name__ = name
-    return method
+    return _unary(name, row=True)
 
 
 class Body:

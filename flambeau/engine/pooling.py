@@ -113,10 +113,9 @@ def _scatter(node, dtype) -> ScatterSpec | None:
         volumes = volumes_of(grad)
         if volumes is None or volumes[1][2] != outputs[1] * volumes[1][3]:
             return None
-        planes, outputs = (
-            (volumes[0], (*volumes[1][:2], *volumes[1][3:])),
-            (outputs[0] * outputs[1], outputs[2]),
-        )  # all rows of all slices
+        images, (image, channel, _, row, column) = volumes
+        planes = images, (image, channel, row, column)
+        outputs = outputs[0] * outputs[1], outputs[2]  # the rows of all slices
     if planes is None or indices.dtype is not dtypes.int64 or indices.strides != contiguous_strides(indices.shape):
         return None
     return ScatterSpec(dtype, planes[0], prod(sizes), two(outputs), planes[1])

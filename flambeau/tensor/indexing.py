@@ -281,7 +281,7 @@ def _put_at(x: Tensor, indices: tuple, value) -> bool:
         return False
     if storage.node.value.__class__ is not np.ndarray or storage.node.dtype is not x._dtype:
         return False
-    if any([i is not None and i._storage is storage for i in (*indices, value if isinstance(value, Tensor) else None)]):
+    if isinstance(value, Tensor) and value._storage is storage or any([i is not None and i._storage is storage for i in indices]):
         return False
     if grad_mode.enabled and (x.requires_grad or x._base is not None and x._base.requires_grad):
         return False

@@ -20,6 +20,9 @@ _ROUTINES = ("{}cblas_{}64_", "{}cblas_{}")
 LAPACK = ("{}{}_64_", "{}{}_")
 """How its functions are called, the longer names where integers have 64 bits; NumPy's own build has "scipy_" before them."""
 
+LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
+"""The letters of dtypes in the names of its routines, by NumPy's."""
+
 _ROW_MAJOR, _LEFT, _AS_IT_IS, _TRANSPOSED, _UPPER, _LOWER, _NOT_UNIT, _UNIT = 101, 141, 111, 112, 121, 122, 131, 132
 
 
@@ -68,7 +71,7 @@ def one_thread() -> Iterator[None]:
 @cache
 def _triangular_solver(kind: str) -> ctypes._FuncPtr | None:  # type: ignore[name-defined]
     """``cblas_?trsm`` for NumPy's letter of a dtype."""
-    letter = {"f": "s", "d": "d", "F": "c", "D": "z"}.get(kind)
+    letter = LETTERS.get(kind)
     found = None if letter is None else function(_ROUTINES, f"{letter}trsm")
     if found is None:
         return None
@@ -101,8 +104,7 @@ def solve_triangular(a: np.ndarray, b: np.ndarray, upper: bool, unit: bool) -> N
 @cache
 def _lu_factorizer(kind: str) -> tuple | None:
     """LAPACK's ``?getrf`` for NumPy's letter of a dtype of double precision, and the integers that it takes."""
-    letter = {"d": "d", "D": "z"}.get(kind)
-    found = None if letter is None else function(LAPACK, f"{letter}getrf")
+    found = function(LAPACK, f"{LETTERS[kind]}getrf") if kind in "dD" else None
     if found is not None:
         found[0].argtypes, found[0].restype = [ctypes.c_void_p] * 6, None
     return found

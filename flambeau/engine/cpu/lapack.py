@@ -13,8 +13,6 @@ import numpy as np
 
 from flambeau.engine.cpu import blas
 
-_LETTERS = {"f": "s", "d": "d", "F": "c", "D": "z"}
-"""LAPACK's letters of dtypes, by NumPy's."""
 _BLOCK = 64
 """How many columns routines do at a time, if they are given memory for it."""
 
@@ -32,12 +30,12 @@ def _name(dtype: np.dtype, name: str) -> str:
     """A routine's name with the letter of the dtype before it."""
     if dtype.kind == "c" and name.startswith("or"):
         name = "un" + name[2:]  # orthogonal matrices are unitary there
-    return _LETTERS[dtype.char] + name
+    return blas.LETTERS[dtype.char] + name
 
 
 def has(dtype: np.dtype, *names: str) -> bool:
     """Whether there are routines of these names, without their first letter, for a dtype."""
-    return dtype.char in _LETTERS and all([_routine(_name(dtype, name)) is not None for name in names])
+    return dtype.char in blas.LETTERS and all([_routine(_name(dtype, name)) is not None for name in names])
 
 
 class _Call:
