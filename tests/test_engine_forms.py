@@ -246,5 +246,5 @@ def test_sizes_that_are_put_in_are_those_of_the_loop():
             kept = [rng.random(rank) < 0.6 for _ in range(2)]  # an operand is the same along other dims, and counts its own
             strides = [tuple(np.array(contiguous([n if k else 1 for n, k in zip(shape, some)])) * some) for some in kept]
             numbers = (*shape, *[int(s) for row in (*strides, own) for s in row])
-            _, words = sized.kernel(numbers, on)
+            _, words = sized.kernel(numbers)
             assert list(words) == list(forms.bind(forms._with_numbers(loop, numbers), on.machine).words)

@@ -41,7 +41,7 @@ def _attention(part: str, node) -> Native | None:
         node.attrs["rows_first"],
         tuple(strides),
     )
-    return Native(partial(attention_kernel, spec), (*refs, *(Result(n) for n in range(len(node.shape)))))
+    return Native(attention_kernel, spec, (*refs, *(Result(n) for n in range(len(node.shape)))))
 
 
 FORMS = {"_attention": partial(_attention, "forward"), "_attention_grad": partial(_attention, "backward")}

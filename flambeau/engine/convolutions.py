@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from flambeau.core import dtypes
 from flambeau.core.size import contiguous_strides
 from flambeau.engine.cpu.specs import ConvSpec
@@ -49,7 +47,7 @@ def _native(node, part: str, x, y, kernel, operands: tuple[Ref, ...], bias: Ref 
         attrs.get(RECTIFIED, False),
     )  # fmt: skip
     last = () if bias is None else (bias,)
-    return Native(partial(conv_kernel, spec), (*operands, RESULT, *last)) if spec.supported() else None
+    return Native(conv_kernel, spec, (*operands, RESULT, *last)) if spec.supported() else None
 
 
 def _seen(ref: Ref) -> tuple:

@@ -45,7 +45,7 @@ def _sampled(part: str, node) -> Native | None:
         part, dtype, a.get("mode") == "nearest", a["padding_mode"], a["align_corners"], grid.shape[0], channels, tuple(sizes),
         prod(grid.shape[1:-1]), strides, (grid.strides[0], places, grid.strides[-1]), (0, 0, 0) if g is None else (*g.strides[:2], across),
     )  # fmt: skip
-    return Native(partial(_kernel, spec), (*refs, RESULT))
+    return Native(_kernel, spec, (*refs, RESULT))
 
 
 def _kernel(spec: GridSpec) -> tuple[int, tuple[int, ...]]:

@@ -7,9 +7,8 @@ form, if that may be run so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flambeau.core.dtypes import dtype as Dtype
@@ -33,12 +32,13 @@ from flambeau.engine.loops import Access, Instr, Loop, numbers_of
 from flambeau.engine.natives import FAULT, Bound, Fault, Native, Result
 from flambeau.engine.passes import Passes
 from flambeau.engine.shapes import collapse
+from flambeau.engine.sized import numbers_in
 from flambeau.engine.symbols import Sizes, Symbol, Symbols, Unfit
 from flambeau.engine.templates import Template, templates
 from flambeau.engine.trace import Trace
 
 if TYPE_CHECKING:
-    from flambeau.engine.cpu.forms import SizedLoop
+    from flambeau.engine.sized import Sized
 
 FORMS: dict[str, Callable] = {
     **products.FORMS,
@@ -53,21 +53,27 @@ FORMS: dict[str, Callable] = {
 }
 """What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
 
+SIZED = frozenset([*products.FORMS, *movement.FORMS])
+"""Those whose kernels are described where sizes are symbols, too; those of others are described anew for each size. Kernels that
+refuse indices are among these, for which of them may trust others is decided for all sizes."""
+
 
 class Step:
     """One kernel of a plan: that of a ``loop``, or of its own where it is ``native``; else ``node`` is computed in NumPy."""
 
-    __slots__ = ("arguments", "checked", "extents", "loop", "native", "node", "numbers", "offsets", "same", "sized")
+    __slots__ = ("arguments", "checked", "extents", "given", "loop", "native", "node", "numbers", "offsets", "same", "sized")
 
     def __init__(self, node: int = -1, loop: Loop | None = None, native: bool = False) -> None:
         self.node = node
         self.loop = loop
-        self.sized: SizedLoop | None = None  # its kernels, once there is one
+        self.sized: Sized | None = None  # its kernels for all sizes, once there is one
         self.native = native
         self.checked = False  # whether it may refuse its values
         self.arguments: list[tuple] = []  # (source, offset in bytes); the source is ``None`` for the plan's fault
         self.numbers: list[tuple[int | tuple[Symbol], Dtype]] = []  # (which number, or a size, and its dtype)
-        # Where sizes are symbols, what gives the extents and strides of its loop, and the offsets of its arguments.
+        # The extents and strides of its loop, or the sizes by which its kernel is described; where they are symbols, what gives these
+        # and the offsets of its arguments for other sizes.
+        self.given: tuple | None = None
         self.extents: Callable[[Sizes], tuple] | None = None
         self.offsets: Callable[[Sizes], tuple] | None = None
         self.same: tuple | None = None  # its kernel, once it is known, if that is the same for all sizes
@@ -125,11 +131,13 @@ class Lowered:
             None  # of values, the first and the last step that know them, once that has been verified
         )
         self.frame = Frame(self)
-        self.varying = {i for i in self.alone() if self.nodes[i].varies()}  # nodes of their own that other sizes change
+        # Nodes of their own that are described anew for other sizes.
+        self.varying = {i for i in self.alone() if not self._is_sized(i) and self.nodes[i].varies()}
         self.lengths = self._getter(tuple(self.bytes.values()))
         for step in self.steps:
-            if step.loop is not None:
-                step.extents = self._getter(numbers_of(step.loop))
+            if step.loop is not None or self._is_sized(step.node):
+                step.given = numbers_of(step.loop) if step.loop is not None else numbers_in(self.natives[step.node].spec)
+                step.extents = self._getter(step.given)
                 step.offsets = self._getter(tuple([offset for _, offset in step.arguments]))
         done("steps")
 
@@ -143,22 +151,18 @@ class Lowered:
 
     def natives_at(self, nodes: list[Template]) -> dict[int, Native]:
         """The kernels of their own that nodes with other sizes have; ``Unfit`` where these are used in another way."""
-        same = {
-            i: native
-            for i, native in self.natives.items()
-            if i not in self.varying and not native.bounds and native.trusting is None
-        }
-        found = _natives(nodes, self.alone(), same)
-        if found.keys() != self.natives.keys():
-            raise Unfit
-        for i, native in found.items():
-            before = self.natives[i]
-            if native is before:
+        found = dict(self.natives)
+        for i in self.varying:
+            native, before = _native(nodes[i]), self.natives.get(i)
+            if before is None or native is None:
+                if before is not native:
+                    raise Unfit
                 continue
             if native.numbers != before.numbers or native.updates != before.updates:
                 raise Unfit
             if [_use(x) for x in native.arguments] != [_use(x) for x in before.arguments]:
                 raise Unfit
+            found[i] = native
         return found
 
     # --- kernels of their own ----------------------------------------------------------------------------
@@ -168,6 +172,10 @@ class Lowered:
         alone = [group.members[0] for group in self.groups if group.body is None]
         return [i for i in alone if not (self.nodes[i].kept and self.nodes[i].dtype.__class__ is tuple)]
 
+    def _is_sized(self, i: int) -> bool:
+        """Whether a node has a kernel of its own that is described for all sizes."""
+        return i in self.natives and self.nodes[i].op.name in SIZED
+
     def _find_natives(self) -> None:
         """The nodes that have a kernel of their own, and the nodes that stand for their results.
 
@@ -175,7 +183,17 @@ class Lowered:
         together are kept, for they are taken apart in a trace to come, NumPy's kernel makes them.
         """
         here = None if self.symbols is None else self.symbols.here()
-        self.natives = _natives(self.nodes if here is None else [n and n.at(here) for n in self.nodes], self.alone())
+        self.natives: dict[int, Native] = {}
+        known: set[Bound] = set()
+        for i in self.alone():  # in the order in which they run: what one has refused to go on without, later ones need not look at
+            node = self.nodes[i]
+            native = _native(node if here is None or node.op.name in SIZED else node.at(here))
+            if native is None:
+                continue
+            if native.trusting is not None and all(b.follows_from(known) for b in native.bounds):
+                native = native.trusting
+            known |= native.bounds
+            self.natives[i] = native
         self.results = {}
         for i in self.natives:
             node = self.nodes[i]
@@ -338,23 +356,10 @@ def _with_sizes_given(loop: Loop, group: Group) -> Loop:
     return loop._replace(body=tuple(body), scalars=tuple([dtype for _, dtype in group.scalars]))
 
 
-def _natives(nodes: list, alone: list[int], known_natives: Mapping[int, Native] = MappingProxyType({})) -> dict[int, Native]:
-    """The kernels of their own of those nodes that have one; some are known."""
-    natives: dict[int, Native] = {}
-    known: set[Bound] = set()
-    for i in alone:  # in the order in which they run: what one has refused to go on without, later ones need not look at
-        native = known_natives.get(i)
-        if native is None:
-            form = FORMS.get(nodes[i].op.name)
-            native = None if form is None else form(nodes[i])
-        if native is None:
-            continue
-        if native.trusting is not None and all(b.follows_from(known) for b in native.bounds):
-            native = native.trusting
-        else:
-            known |= native.bounds
-        natives[i] = native
-    return natives
+def _native(node: Template) -> Native | None:
+    """The kernel of its own that a node has, if there is one."""
+    form = FORMS.get(node.op.name)
+    return None if form is None else form(node)
 
 
 def _use(x: Ref | Result | Fault) -> object:

@@ -8,11 +8,11 @@ from itertools import product
 from math import inf, prod
 
 from flambeau.core import dtypes
-from flambeau.core.size import broadcast_shapes, contiguous_strides, may_overlap
+from flambeau.core.size import contiguous_strides, may_overlap
 from flambeau.engine.cpu.specs import BagSpec, Lookup, Move, MovementSpec
 from flambeau.engine.grouping import Ref, Static
 from flambeau.engine.natives import FAULT, RESULT, Bound, Fault, Native, Result
-from flambeau.engine.shapes import broadcast_strides, reach
+from flambeau.engine.shapes import broadcast_strides, common_shape, reach
 from flambeau.engine.verify import BrokenPlan
 
 _INDICES = (dtypes.int32, dtypes.int64)
@@ -66,12 +66,12 @@ def _native(node, values: list[Ref], moves: list[Move], begin: str = "", number:
     kind = dtypes.int64 if node.dtype.kind == dtypes.INTEGRAL else dtypes.float64
     numbers = () if number is None else ((number, kind),)
     blind = spec._replace(checked=False)
-    trusting = Native(partial(movement_kernel, blind), _arguments(blind, values, RESULT), begin == "base", numbers)
+    trusting = Native(movement_kernel, blind, _arguments(blind, values, RESULT), begin == "base", numbers)
     if not checked:
         return trusting
     facts = {Bound(_seen(values[x.argument]), x.extent, x.wraps) for m in moves for x in m.lookups}
     given = _arguments(spec, values, RESULT, FAULT)
-    return Native(partial(movement_kernel, spec), given, begin == "base", numbers, frozenset(facts), trusting)
+    return Native(movement_kernel, spec, given, begin == "base", numbers, frozenset(facts), trusting)
 
 
 def _arguments(spec: MovementSpec, values: list[Ref], *rest: Result | Fault) -> tuple[Ref | Result | Fault, ...]:
@@ -174,8 +174,8 @@ def _bags(node, spec: BagSpec) -> Native | None:
         return None
     facts = {Bound(_seen(index), table.shape[0], False)} | {Bound(_seen(r), spec.bags, False) for r in numbers}
     given = (table, index, *numbers, RESULT, FAULT)
-    trusting = Native(partial(bag_kernel, spec._replace(checked=False)), (*given[:-1], RESULT))
-    return Native(partial(bag_kernel, spec), given, bounds=frozenset(facts), trusting=trusting)
+    trusting = Native(bag_kernel, spec._replace(checked=False), (*given[:-1], RESULT))
+    return Native(bag_kernel, spec, given, bounds=frozenset(facts), trusting=trusting)
 
 
 def _added_rows(node) -> Native | None:
@@ -192,7 +192,7 @@ def _added_rows(node) -> Native | None:
 def _lookups(shape: tuple, strides: tuple, indices: list, first: int) -> tuple[tuple, list[Lookup], tuple]:
     """What indexing a geometry means: the result's shape, the lookups, and the strides of what is not looked up."""
     at = [d for d, i in enumerate(indices) if i is not None]
-    block = tuple(broadcast_shapes(*[indices[d].shape for d in at]))
+    block = common_shape(*[indices[d].shape for d in at])
     rest = [d for d in range(len(shape)) if d not in at]
     lead = [d for d in rest if d < at[0]] if at[-1] - at[0] == len(at) - 1 else []
     tail = [d for d in rest if d not in lead]

@@ -7,7 +7,7 @@ Each family has a module with ``FORMS``: by an op's name, the function that make
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flambeau.core.dtypes import dtype as Dtype
 from flambeau.engine.grouping import Ref
@@ -54,22 +54,18 @@ class Bound(NamedTuple):
 
 
 class Native(NamedTuple):
-    """``kernel()`` compiles, once, and returns the address of a function of pointers to ``arguments``; one for all sizes comes
-    with the words that are to follow them.
+    """``kernel(spec)`` compiles, once, and returns the address of a function of pointers to ``arguments``, with the words that are
+    to follow them.
 
     If it ``updates``, its first argument may lie in the very memory of its result. ``numbers`` are Python numbers, by their
     places among the plan's, and the dtypes that they are given in; one pointer more leads to them. A kernel that may refuse
     its indices does so unless all of ``bounds`` hold; ``trusting`` is the one for plans that know so by then.
     """
 
-    kernel: Callable[[], int | tuple[int, Sequence[int]]]
+    kernel: Callable[[Any], tuple[int, Sequence[int]]]
+    spec: Any
     arguments: tuple[Ref | Result | Fault, ...]
     updates: bool = False
     numbers: tuple[tuple[int, Dtype], ...] = ()
     bounds: frozenset[Bound] = frozenset()
     trusting: Native | None = None
-
-    def made(self) -> tuple[int, Sequence[int]]:
-        """The address of the kernel, and the words that follow the pointers among its arguments."""
-        found = self.kernel()
-        return found if isinstance(found, tuple) else (found, ())

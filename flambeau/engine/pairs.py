@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from flambeau.core import dtypes
 from flambeau.engine.cpu.specs import PairSpec
 from flambeau.engine.natives import RESULT, Native
@@ -15,7 +13,7 @@ def _distances(node) -> Native | None:
     (x,) = node.inputs
     if len(x.shape) != 2 or x.dtype not in (dtypes.float32, dtypes.float64) or 0 in x.shape or 0 in node.shape:
         return None
-    return Native(partial(pair_kernel, PairSpec(x.dtype, node.attrs["p"], tuple(x.shape), tuple(x.strides))), (x, RESULT))
+    return Native(pair_kernel, PairSpec(x.dtype, node.attrs["p"], tuple(x.shape), tuple(x.strides)), (x, RESULT))
 
 
 FORMS = {"aten.pdist": _distances}

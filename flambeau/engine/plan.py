@@ -28,9 +28,9 @@ from flambeau.engine.cpu.compiler import addresser, driver, session
 from flambeau.engine.execution import Execution, address_of
 from flambeau.engine.graph import Node, strided
 from flambeau.engine.interpreter import ONE_HOLDER
-from flambeau.engine.loops import numbers_of
 from flambeau.engine.lowered import Lowered, Step
 from flambeau.engine.passes import Passes
+from flambeau.engine.sized import Sized, sized
 from flambeau.engine.templates import Template
 from flambeau.engine.trace import Trace
 
@@ -165,26 +165,35 @@ class Plan:
         """The kernel of a step; none where NumPy computes it."""
         if step.same is not None:
             return Kernel(*step.same)
-        if step.native:
-            native = self.natives[step.node]
-            address, words = native.made()
-            kernel = Kernel(address, self.lowered.arguments_of(step.node, native), _masked(words))
-            varies = self.sizes is not None and step.node in self.lowered.varying or native is not self.lowered.natives[step.node]
-        elif step.loop is None:
-            kernel, varies = Kernel(0, []), False
-        else:
+        if not step.compiled:
+            step.same = kernel = Kernel(0, [])
+            return kernel
+        arguments = step.arguments
+        if step.given is not None:
             if step.sized is None:
-                step.sized = forms.sized(step.loop, session())
-            extents = numbers_of(step.loop) if step.extents is None else step.extents(self.sizes)  # type: ignore[arg-type]
-            address, words = step.sized.kernel(extents, session())
-            arguments = step.arguments
+                step.sized = self._sized(step)
+            address, words = step.sized.kernel(step.given if step.extents is None else step.extents(self.sizes))  # type: ignore[arg-type]
             if step.offsets is not None:
                 arguments = [(source, offset) for (source, _), offset in zip(arguments, step.offsets(self.sizes))]  # type: ignore[arg-type]
-            kernel = Kernel(address, arguments, _masked(words))
             varies = step.extents is not None or step.offsets is not None
+        else:
+            native = self.natives[step.node]
+            address, words = native.kernel(native.spec)
+            varies = step.node in self.lowered.varying
+            if varies:
+                arguments = self.lowered.arguments_of(step.node, native)
+        kernel = Kernel(address, arguments, _masked(words))
         if not varies:
             step.same = kernel
         return kernel
+
+    def _sized(self, step: Step) -> Sized:
+        """The kernels of a step for all sizes."""
+        on = session()
+        if step.loop is not None:
+            return forms.sized(step.loop, on)
+        native = self.lowered.natives[step.node]
+        return sized(native.kernel, native.spec, on.memo)
 
     def _value_of(self, x):
         """``x`` with numbers in place of symbols, if there are any."""

@@ -58,7 +58,7 @@ def native(make: Callable, kernel: Callable, node) -> Native | None:
     if spec is None:
         return None
     results = (Result(0), Result(1)) if node.dtype.__class__ is tuple else (RESULT,)
-    return Native(partial(kernel, spec), (*refs, *results))
+    return Native(kernel, spec, (*refs, *results))
 
 
 def _windows(part: str, ref: Ref, size, outputs, settings: dict, dtype, divisor=None, padded=True) -> PoolSpec | VolumeSpec | None:

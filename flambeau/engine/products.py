@@ -25,7 +25,7 @@ def _native(spec: GemmSpec, *operands: Ref) -> Native | None:
     from flambeau.engine.cpu.gemm import gemm_kernel  # LLVM is loaded with the first plan
 
     a, b, *d = operands
-    return Native(partial(gemm_kernel, spec), (a, b, RESULT, *d)) if spec.supported() else None
+    return Native(gemm_kernel, spec, (a, b, RESULT, *d)) if spec.supported() else None
 
 
 def _matrix(ref: Ref, batch: int) -> tuple[int, ...]:

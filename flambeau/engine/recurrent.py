@@ -34,7 +34,7 @@ def _layer(part: str, node) -> Native | None:
     g, ginner, ggates = (None if r is None else r.strides[0] for r in given)
     spec = RecurrentSpec(part, mode, dtype, runs[0][0], runs[0][1], features, first.shape[1], reverse, biases, (g, ginner, ggates))
     results = tuple(Result(k) for k in range(len(node.shape)))
-    return Native(partial(recurrent_kernel, spec), (*refs, *results))
+    return Native(recurrent_kernel, spec, (*refs, *results))
 
 
 FORMS = {"_recurrence": partial(_layer, "forward"), "_recurrence_grad": partial(_layer, "backward")}

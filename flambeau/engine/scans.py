@@ -21,7 +21,7 @@ def _scan(how: str, node) -> Native | None:
     if dtype.itemsize == 2 or not dtype.is_signed:  # half precision and unsigned integers
         return None
     spec = ScanSpec(dtype, how, tuple(x.shape), x.strides, node.attrs["dim"])
-    return Native(partial(scan_kernel, spec), (x, Result(0), Result(1)) if several else (x, RESULT))
+    return Native(scan_kernel, spec, (x, Result(0), Result(1)) if several else (x, RESULT))
 
 
 FORMS = {

@@ -52,8 +52,9 @@ class Symbols:
         self._placed = operator.itemgetter(0, *[places[n] for n in sizes])  # what the sizes are where the values are known
         self._formulas: dict[tuple, int] = {}  # in the order in which they were met
         self._guards: dict[tuple, bool] = {}
+        self._found: dict[tuple, int] = {}  # as formulas, but what is found in this way is asked for when all guards hold
         self._symbols = {n: Symbol(self, places[n]) for n in distinct}
-        self._fitted = False  # from then on there are no new places for constants
+        self._steps: _Steps | None = None  # once it has been fitted; from then on there are no new places for constants
 
     def in_symbols(self, x: Any) -> Any:
         """``x`` with symbols in place of the sizes that have one; tuples are gone through."""
@@ -69,6 +70,15 @@ class Symbols:
             value = function(self._hints[key[1]], self._hints[key[2]])
             place = self._formulas[key] = len(self._hints)
             self._hints.append(value)
+        return Symbol(self, place)
+
+    def find(self, function: Callable, a: Any, b: Any) -> Symbol:
+        """The symbol for what ``function`` finds for ``a`` and ``b``: no number that anything is computed of."""
+        key = function, self._place(a), self._place(b)
+        place = self._found.get(key)
+        if place is None:
+            place = self._found[key] = len(self._hints)
+            self._hints.append(function(self._hints[key[1]], self._hints[key[2]]))
         return Symbol(self, place)
 
     def decide(self, question: Callable, a: Any, b: Any) -> bool:
@@ -98,26 +108,30 @@ class Symbols:
 
     def fit(self, sizes: Sequence[int]) -> Sizes:
         """What symbols and formulas are for other sizes, in the same order; ``Unfit`` where a guard does not hold for them."""
-        self._fitted = True
+        steps = self._steps
+        if steps is None or steps.count != len(self._hints) + len(self._guards):
+            steps = self._steps = _Steps(self._hints, self._formulas, self._guards, self._found)
         given = [sizes[i] for i in self._firsts]
-        values: list = [*self._small, *given]
+        values = steps.values.copy()
+        first = len(self._small)
+        values[first : first + len(given)] = given
         if given and min(given) < 2 or values and self._placed(values)[1:] != tuple(sizes):
             raise Unfit
-        add = values.append
         try:
-            for function, a, b in self._formulas:
-                add(b if function is None else function(values[a], values[b]))
+            for place, function, a, b in steps.formulas:
+                values[place] = function(values[a], values[b])
         except ZeroDivisionError:
             raise Unfit from None
-        for (question, a, b), answer in self._guards.items():
-            if question(values[a], values[b]) is not answer:
-                raise Unfit
+        if [question(values[a], values[b]) for question, a, b in steps.guards] != steps.answers:
+            raise Unfit
+        for place, function, a, b in steps.found:
+            values[place] = function(values[a], values[b])
         return Sizes(self, values)
 
     def getter(self, x: Any) -> Callable[[Sizes], Any]:
         """What gives ``x`` for sizes that are fit later on: as :meth:`Sizes.value_of`, in few steps."""
         if (
-            not self._fitted
+            self._steps is None
             and x.__class__ is tuple
             and not any([isinstance(part, (tuple, list)) for part in x])
             and has_symbols(x)
@@ -129,10 +143,23 @@ class Symbols:
 
     def __str__(self) -> str:
         names = [repr(n) for n in self._small] + [f"s{i}" for i in range(len(self._firsts))]
-        for function, a, b in self._formulas:
-            names.append(repr(b) if function is None else f"{function.__name__}({names[a]}, {names[b]})")
+        for (function, a, b), _ in sorted([*self._formulas.items(), *self._found.items()], key=operator.itemgetter(1)):
+            name = getattr(function, "__name__", "found")
+            names.append(repr(b) if function is None else f"{name}({names[a]}, {names[b]})")
         guards = [f"{q.__name__}({names[a]}, {names[b]}) is {answer}" for (q, a, b), answer in self._guards.items()]
         return "\n".join([f"sizes {self._hints[len(self._small) : len(self._small) + len(self._firsts)]}", *guards])
+
+
+class _Steps:
+    """What is to be done to fit other sizes: ``values`` holds the constants, in their places, and ``count`` says what was there."""
+
+    def __init__(self, hints: list, formulas: dict, guards: dict, found: dict) -> None:
+        self.count = len(hints) + len(guards)
+        self.values = list(hints)
+        self.formulas = [(place, *key) for key, place in formulas.items() if key[0] is not None]
+        self.guards = list(guards)
+        self.answers = list(guards.values())
+        self.found = [(place, *key) for key, place in found.items()]
 
 
 class Sizes:
@@ -226,7 +253,7 @@ def _comparison(question: Callable) -> Callable:
 
 _NUMBERS = (Symbol, int, float, bool)
 
-for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod"):
+for _name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "lshift"):
     _forward, _backward = _arithmetic(getattr(operator, _name))
     setattr(Symbol, f"__{_name}__", _forward)
     setattr(Symbol, f"__r{_name}__", _backward)
@@ -242,6 +269,22 @@ def hint_of(x: Any) -> Any:
 def has_symbols(x: Any) -> bool:
     """Whether there is a symbol in ``x``; tuples and lists are gone through."""
     return x.__class__ is Symbol or isinstance(x, (tuple, list)) and any(map(has_symbols, x))
+
+
+def computed(function: Callable, a: Any, b: Any = None) -> Any:
+    """``function(a, b)``, a number, for which any numbers will do: it becomes a formula, whatever it asks them."""
+    table = _table_of(a, b)
+    return function(a, b) if table is None else table.compute(function, a, b)
+
+
+def found(function: Callable, a: Any, b: Any = None) -> Any:
+    """``function(a, b)``, such as the address of what is made for these numbers, which is done only where all guards hold."""
+    table = _table_of(a, b)
+    return function(a, b) if table is None else table.find(function, a, b)
+
+
+def _table_of(a: Any, b: Any) -> Symbols | None:
+    return a._table if a.__class__ is Symbol else b._table if b.__class__ is Symbol else None
 
 
 def whole(x: Any) -> Any:

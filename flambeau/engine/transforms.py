@@ -28,7 +28,7 @@ def _transform(part: str, node) -> Native | None:
     spec = FourierSpec(part, real, tuple(x.shape), tuple(x.strides), tuple(a["dim"]), shape[last], forward, factor)
     if fourier.stages(spec, compiler.session()) is None:
         return None
-    return Native(partial(fourier.fourier_kernel, spec), (x, RESULT))
+    return Native(fourier.fourier_kernel, spec, (x, RESULT))
 
 
 FORMS = {f"aten.fft_{part}": partial(_transform, part) for part in ("c2c", "r2c", "c2r")}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from flambeau.engine.cpu.emit import Code, Value
 from flambeau.engine.cpu.kernel import FAN, Kernel
 from flambeau.engine.cpu.schedule import TILE, Schedule
 from flambeau.engine.loops import Instr, Loop, numbers_of, text, verify
-from flambeau.engine.symbols import Symbols, Unfit
+from flambeau.engine.sized import Sized, Sort
 
 # The words behind the pointers in a kernel's arguments.
 ENTRY, TASKS, STEPS, SLOTS, EXTENTS = range(5)
@@ -134,48 +134,6 @@ def _word(instr: Instr) -> int:
     return value
 
 
-class SizedLoop:
-    """A loop whose sizes are symbols: its kernels, and what they must be told, for the numbers that these are.
-
-    ``numbers`` are the extents and the strides of all operands. How a loop is scheduled is decided on symbols of its own, so
-    that other numbers mostly take a look at guards.
-    """
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._known: dict[tuple[int, ...], tuple[int, Sequence[int]]] = {}
-        self._variants: list[tuple[Symbols, Form, Callable]] = []  # with what gives the words
-
-    def kernel(self, numbers: tuple[int, ...], on: Session) -> tuple[int, Sequence[int]]:
-        """The address of a kernel, and the words that follow its pointers."""
-        found = self._known.get(numbers)
-        if found is None:
-            if len(self._known) >= MAX_NUMBERS:
-                self._known.clear()
-            found = self._known[numbers] = self._fitted(numbers, on)
-        return found
-
-    def _fitted(self, numbers: tuple[int, ...], on: Session) -> tuple[int, Sequence[int]]:
-        for variant in self._variants:
-            table, form, words = variant
-            with suppress(Unfit):
-                sizes = table.fit(numbers)
-                if variant is not self._variants[0]:  # the next numbers are likely to go the same way
-                    self._variants = [variant, *[v for v in self._variants if v is not variant]]
-                return form_kernel(form, on), words(sizes)
-        if len(self._variants) < MAX_VARIANTS:
-            table = Symbols(numbers)
-            bound = bind(_with_numbers(self._loop, table.in_symbols(numbers)), on.machine)
-            self._variants.append((table, bound.form, table.getter(tuple(bound.words))))
-            return self._fitted(numbers, on)
-        bound = bind(_with_numbers(self._loop, numbers), on.machine)
-        return form_kernel(bound.form, on), bound.words
-
-
-MAX_NUMBERS, MAX_VARIANTS = 256, 8
-"""Of one loop."""
-
-
 def _with_numbers(loop: Loop, numbers: Sequence) -> Loop:
     """A loop with other extents and strides."""
     rank = len(loop.shape)
@@ -185,14 +143,19 @@ def _with_numbers(loop: Loop, numbers: Sequence) -> Loop:
     return loop._replace(shape=shape, inputs=inputs, outputs=tuple([(v, a._replace(strides=next(rows))) for v, a in loop.outputs]))
 
 
-def sized(loop: Loop, on: Session) -> SizedLoop:
-    """The :class:`SizedLoop` for all loops that differ from ``loop`` in their numbers alone."""
+def sized(loop: Loop, on: Session) -> Sized:
+    """The :class:`~flambeau.engine.sized.Sized` of all loops that differ from ``loop`` in the numbers alone: extents and strides."""
     like = _with_numbers(loop, [0] * len(numbers_of(loop)))
     key = "sized " + text(like)
-    found = on.memo.get(key)
-    if found is None:
-        found = on.memo[key] = SizedLoop(like)
-    return found  # type: ignore[return-value]
+    sort: Sort | None = on.memo.get(key)
+    if sort is None:
+
+        def make(numbers: Sequence) -> tuple[Callable[[], int], Sequence[int]]:
+            bound = bind(_with_numbers(like, numbers), on.machine)
+            return partial(form_kernel, bound.form, on), bound.words
+
+        sort = on.memo[key] = Sort(make)
+    return Sized(sort)
 
 
 def form_kernel(form: Form, on: Session | None = None) -> int:

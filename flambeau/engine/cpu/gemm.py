@@ -17,6 +17,7 @@ ahead of the tiles by 5 % at the most, from about 1,000 rows, columns and steps 
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from math import prod
 from struct import pack, unpack
@@ -25,10 +26,11 @@ from typing import NamedTuple
 from flambeau.engine.cpu import packing, threads, tiles
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
-from flambeau.engine.cpu.frame import Made, evenly, lanes_of, remembered
+from flambeau.engine.cpu.frame import Made, evenly, lanes_of
 from flambeau.engine.cpu.nest import CALLS, Form, Numbers, calls_of, product_kernel
 from flambeau.engine.cpu.schedule import BUFFER_BYTES
 from flambeau.engine.cpu.specs import FACTORS, KINDS, GemmSpec
+from flambeau.engine.symbols import computed, found
 
 
 class Tiling(NamedTuple):
@@ -49,8 +51,9 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
     total = max(1, -(-spec.n // lanes))
     contiguous = spec.b[-1] == 1 or spec.n == 1
     apart = spec.b[-2] * size  # bytes from row to row of B: far apart, they compete for few places in the cache
-    worth = spec.m >= 256 or (spec.m >= 32 and spec.k * spec.n * size >= (1 << 19 if spec.m >= 96 else 1 << 20))
-    pack_b = not contiguous or (worth and apart >= 512)
+    # What layers have constant is asked first, here and below: where rows are symbols, each question about them is another way.
+    large = spec.k * spec.n * size >= 1 << 20 and spec.m >= 32 or spec.k * spec.n * size >= 1 << 19 and spec.m >= 96
+    pack_b = not contiguous or apart >= 512 and (large or spec.m >= 256)
     # Where the rows of A are neighbours, it is read line by line, each from another page: fewer of them at a time, or copied.
     tall = spec.a[-2] == 1 and spec.a[-1] != 1
     if session.machine.registers < 32:
@@ -81,8 +84,12 @@ def dots(session: Session, spec: GemmSpec) -> Tiling:
     most = 24 if session.machine.registers >= 32 else 10
     rows = evenly(spec.m, 4)
     most //= rows
-    columns = next((n for n in range(most, most // 2, -1) if spec.n % n == 0), min(spec.n, most))
-    return Tiling(rows, columns, spec.k, height=-(-spec.m // rows) * rows, dots=True)
+    return Tiling(rows, computed(_fitting, spec.n, most), spec.k, height=-(-spec.m // rows) * rows, dots=True)
+
+
+def _fitting(total: int, most: int) -> int:
+    """Into how many at a time ``total`` columns are divided without a rest, if that is more than half of ``most``."""
+    return next((n for n in range(most, most // 2, -1) if total % n == 0), min(total, most))
 
 
 def choose(spec: GemmSpec) -> str:
@@ -100,8 +107,8 @@ def _shares_weights(spec: GemmSpec) -> bool:
     """Whether threads take blocks of the inner dimension each: a large B, row by row, is then read by the threads that
     have written these rows of it, as updates of weights are divided."""
     size = spec.dtype.itemsize
-    few = not spec.rectified and 2 * spec.m <= 256 and prod(spec.batch) == 1 and spec.k >= 512
-    return few and spec.b[-2] > spec.b[-1] == 1 and 1 << 17 <= spec.k * spec.n * size and spec.m * spec.n * size <= 1 << 15
+    large = spec.k >= 512 and spec.b[-2] > spec.b[-1] == 1 and 1 << 17 <= spec.k * spec.n * size
+    return large and not spec.rectified and prod(spec.batch) == 1 and spec.m <= 128 and spec.m * spec.n * size <= 1 << 15
 
 
 def division(spec: GemmSpec, cut: Tiling) -> tuple[str, int]:
@@ -135,12 +142,12 @@ LIGHT = 1 << 19
 def gemm_kernel(spec: GemmSpec, session: Session | None = None) -> Made:
     """The address of a kernel for ``spec``, and the words that follow the pointers among its arguments.
 
-    Raises ``ValueError`` where there is none (see ``GemmSpec.supported``).
+    Sizes may be symbols; the words are then made of these. Raises ``ValueError`` where there is no kernel (see
+    ``GemmSpec.supported``).
     """
-    return remembered(session or process_session(), "product", spec, _made)
-
-
-def _made(session: Session, spec: GemmSpec) -> Made:
+    session = session or process_session()
+    if not spec.supported():
+        raise ValueError(f"no kernel for this product: {spec}")
     spec = spec.merged()
     if spec.empty():
         return product_kernel(session, Form(3 + (spec.d is not None), tall=True, wide=True)), (0,) * (CALLS + 8)
@@ -181,7 +188,7 @@ class Words:
         d_row, d_column = (s * size for s in (spec.d or spec.c)[-2:])
         tiles_, rest_rows = -(-spec.m // cut.rows), spec.m % cut.rows
         panels, rest = -(-spec.n // cut.columns), spec.n % cut.columns
-        full, last = divmod(spec.k, self.lanes)[0], spec.k - (self.blocks - 1) * cut.block
+        full, last = spec.k // self.lanes, spec.k - (self.blocks - 1) * cut.block
         scattered = self.scattered
         strided = 1 not in spec.b[-2:] and spec.n > 1
         form = Form(
@@ -191,8 +198,8 @@ class Words:
         numbers: dict[str, int] = {}
         if cut.pack_a:
             room, packed = min(cut.height, spec.m) * cut.block * size, cut.rows * cut.block * size
-            whole, few = self.packs(cut.rows), self.packs(rest_rows) if rest_rows else 0
-            numbers |= {"a_room": room, "a_packed": packed, "a_step": a_step, "pack_a": whole, "pack_rest": few}
+            numbers |= {"a_room": room, "a_packed": packed, "a_step": a_step}
+            numbers |= {"pack_a": self.packs(cut.rows), "pack_rest": self.packs(rest_rows)}
         if cut.pack_b:
             numbers |= self.copies(rest)
         if scattered:
@@ -213,7 +220,7 @@ class Words:
             batch += (walk[0], *(s * size for s in walk[1:]))
         words = Numbers(
             a=int(self.turned), b=1 - self.turned, d=2 if spec.d is None else 3, batch=prod(spec.batch), tasks=self.tasks,
-            entry=threads.entry(spec.steps() < WORTH_DIVIDING) if self.divided else 0,
+            entry=found(_entry, spec.steps()) if self.divided else 0,
             blocks=self.blocks, steps=cut.block, last_steps=full if cut.dots else last,
             a_block=cut.block * a_step, b_block=cut.block * b_row,
             bands=-(-spec.m // cut.height), band=cut.height // cut.rows,
@@ -231,39 +238,37 @@ class Words:
         return address
 
     def packs(self, rows: int) -> int:
-        return self.address(packing.pack_panels(self.session, self.kind, rows))
+        """The address of what copies a tile's rows."""
+        address: int = found(partial(_packs, self.session, self.kind), rows)
+        return address
 
     def copies(self, rest: int) -> dict[str, int]:
         """The numbers that say how panels of B are copied."""
         session, kind, lanes, (row, column) = self.session, self.kind, self.lanes, self.spec.b[-2:]
         whole, few = (-(-columns // lanes) * lanes * self.size for columns in (self.cut.columns, rest))
-        found = {"b_room": whole * min(self.cut.block, self.spec.k), "width": whole, "rest_width": few}
+        numbers = {"b_room": whole * min(self.cut.block, self.spec.k), "width": whole, "rest_width": few}
         if column == 1 or self.spec.n == 1:
             for which, columns in (("", self.cut.columns), ("rest_", rest)):
-                if columns:
-                    pack = packing.pack_rows(session, kind, -(-columns // lanes), columns % lanes != 0)
-                    found |= {which + "copy": self.address(pack), which + "columns": (1 << columns % lanes) - 1}
-            return found | {"b_stride": row * self.size}
+                copy = found(partial(_copies, session, kind, lanes), columns)
+                numbers |= {which + "copy": copy, which + "columns": (1 << columns % lanes) - 1}
+            return numbers | {"b_stride": row * self.size}
         pack = (packing.pack_transposed if row == 1 else packing.pack_strided)(session, kind)
-        found |= {"copy": self.address(pack), "rest_copy": self.address(pack)}
-        found |= {"columns": self.cut.columns, "rest_columns": rest, "b_across": column * self.size}
-        return found | {"b_stride": (column if row == 1 else row) * self.size}
+        numbers |= {"copy": self.address(pack), "rest_copy": self.address(pack)}
+        numbers |= {"columns": self.cut.columns, "rest_columns": rest, "b_across": column * self.size}
+        return numbers | {"b_stride": (column if row == 1 else row) * self.size}
 
     def calls(self, start: int, form: Form, rest: int, rest_rows: int) -> list[int]:
         """The calls of tiles. Jobs begin at word ``start``."""
         cut, spec = self.cut, self.spec
-        found = []
+        calls: list[int] = []
         # What the block is, whether it adds to what is there, and whether it is the last one.
         kinds = [(False, False), (True, False), (True, True)] if form.many else [(False, True)]
         for later, last in kinds:
             for columns in (cut.columns, rest):
                 for rows in (cut.rows, rest_rows):
-                    if not (rows and columns):
-                        found += [0, 0]
-                        continue
                     job = self.job(spec, columns, rows, later or spec.d is not None, later)
-                    found += [self.tile(rows, columns, last and spec.rectified), 8 * self.place(start, job)]
-        return found
+                    calls += [self.tile(rows, columns, last and spec.rectified), 8 * self.place(start, job)]
+        return calls
 
     def place(self, start: int, job: tuple[int, ...]) -> int:
         """Where a job lies among the words; it gets a place if it has none yet."""
@@ -271,16 +276,8 @@ class Words:
 
     def tile(self, rows: int, columns: int, rectified: bool) -> int:
         """The address of a tile."""
-        vectors, over, ahead = -(-columns // self.lanes), columns % self.lanes, self.ahead is not None
-        dots, memo = self.cut.dots, self.session.memo
-        key = ("tile", self.kind, rows, columns if dots else (vectors, over != 0), rectified, ahead)
-        if key not in memo:
-            if dots:
-                name = tiles.inner(self.session, self.kind, rows, columns)
-            else:
-                name = tiles.tile(self.session, self.kind, rows, vectors, over != 0, False, rectified, ahead)
-            memo[key] = memo[name]
-        address: int = memo[key]
+        what = partial(_tile, self.session, self.kind, self.lanes, self.cut.dots, rectified, self.ahead is not None)
+        address: int = found(what, rows, columns)
         return address
 
     def job(self, spec: GemmSpec, columns: int, rows: int, adds: bool, later: bool) -> tuple[int, ...]:
@@ -300,8 +297,7 @@ class Words:
     def lines_of_result(self) -> list[int]:
         """Where the lines of a tile's result lie, again and again."""
         row, line, vectors = self.spec.c[-2] * self.size, self.lanes * self.size, -(-self.cut.columns // self.lanes)
-        lines = [r * row + v * line for r in range(self.cut.rows) for v in range(vectors)]
-        return [lines[k % len(lines)] for k in range(tiles.MOST_LINES)]
+        return [k // vectors % self.cut.rows * row + k % vectors * line for k in range(tiles.MOST_LINES)]
 
     def after(self) -> tuple[int, int] | None:
         """What of A a tile has brought to the cache: how far from its own that begins, and the bytes from step to step.
@@ -320,6 +316,37 @@ class Words:
         if far and along == 1 and down == spec.k and self.blocks == 1:
             return cut.rows * down * size, cut.rows * size
         return 0, 0
+
+
+def _entry(steps: int, _: None) -> int:
+    return threads.entry(steps < WORTH_DIVIDING)
+
+
+def _tile(session: Session, kind: str, lanes: int, dots: bool, rectified: bool, ahead: bool, rows: int, columns: int) -> int:
+    if not (rows and columns):
+        return 0
+    vectors, over = -(-columns // lanes), columns % lanes != 0
+    key = ("tile", kind, rows, columns if dots else (vectors, over), rectified, ahead)
+    if key not in session.memo:
+        if dots:
+            name = tiles.inner(session, kind, rows, columns)
+        else:
+            name = tiles.tile(session, kind, rows, vectors, over, False, rectified, ahead)
+        session.memo[key] = session.memo[name]
+    address: int = session.memo[key]
+    return address
+
+
+def _packs(session: Session, kind: str, rows: int, _: None) -> int:
+    address: int = session.memo[packing.pack_panels(session, kind, rows)] if rows else 0
+    return address
+
+
+def _copies(session: Session, kind: str, lanes: int, columns: int, _: None) -> int:
+    if not columns:
+        return 0
+    address: int = session.memo[packing.pack_rows(session, kind, -(-columns // lanes), columns % lanes != 0)]
+    return address
 
 
 def _bits(number: float) -> int:

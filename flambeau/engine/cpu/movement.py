@@ -131,7 +131,7 @@ class _Binding:
         inner: tuple[int, ...] = ()
         if row == ELEMENTS and loops:
             walked = walks if looked == loops else walks[:2]
-            inner = tuple([s[-1] if s[-1] in (0, 1) else 2 for s, _ in walked])
+            inner = tuple([0 if s[-1] == 0 else 1 if s[-1] == 1 else 2 for s, _ in walked])
         indices = tuple([Index(_BY_SIZE[x.dtype.itemsize], x.wraps) for x in lookups])
         form = Form(kind, loops, row, width, value, move.fold, indices, looked, move.reads, inner)
         source = self.numbers if move.source < 0 else 8 * move.source
