@@ -7,7 +7,7 @@ form, if that may be run so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -96,9 +96,9 @@ class Lowered:
     ``symbols``    the table of the sizes, where they are symbols
     """
 
-    def __init__(self, trace: Trace, sizes: Sequence[int] | None = None) -> None:
-        """With ``sizes``, those of the trace (see :meth:`Trace.form`), it is decided for others, too."""
-        self.symbols = None if sizes is None else Symbols(sizes)
+    def __init__(self, trace: Trace, sizes: Sequence[int] | None = None, varied: Iterable[int] = ()) -> None:
+        """With ``sizes``, those of the trace (see :meth:`Trace.form`), it is decided for others in the places that have ``varied``."""
+        self.symbols = None if sizes is None else Symbols(sizes, varied)
         size_of = self.symbols.in_symbols if self.symbols is not None else None
         done = (passes := Passes()).done
         self.passes = passes

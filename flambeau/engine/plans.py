@@ -88,11 +88,14 @@ class Family:
     ``times``    how many of them have been interpreted when they came for the first time, and the seconds that this took, about
     ``kernels``  how many kernels were new in the last plan for one of them
     ``lowered``  what is decided for all sizes; ``refused`` where that has failed
+    ``first``    the sizes of the first of them, and ``varied`` in which places others had other sizes, when that was looked at
     """
 
-    __slots__ = ("cost", "kernels", "lowered", "refused", "times")
+    __slots__ = ("cost", "first", "kernels", "lowered", "refused", "times", "varied")
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: list[int]) -> None:
+        self.first = sizes
+        self.varied: set[int] = set()
         self.times = self.kernels = 0
         self.refused = False
         self.cost = 0.0
@@ -166,7 +169,7 @@ def _member(trace: Trace) -> Plan | None:
         if len(families) >= MAX_FAMILIES or totals.lowered_nodes > MAX_NODES:
             families.clear()
             totals.lowered_nodes = 0
-        family = families[key] = Family()
+        family = families[key] = Family(sizes)
     if family.refused:
         return None
     cost = cost_of(trace)
@@ -183,15 +186,18 @@ def _member(trace: Trace) -> Plan | None:
         return plan
     plan = _compile(trace, family, sizes, None, cost)
     if family.lowered:
-        totals.lowered_nodes += len(family.lowered[-1].nodes)
+        totals.lowered_nodes += len(family.lowered[0].nodes)
     return plan
 
 
 def _fitted(trace: Trace, family: Family, sizes: list[int], cost: float) -> Plan | None:
     """A plan by what was lowered for all sizes of a family, if that holds for these; ``cost`` is as in :func:`_compile`."""
-    for lowered in family.lowered:
+    for k, lowered in enumerate(family.lowered):
         with contextlib.suppress(Unfit):
-            return _compile(trace, family, sizes, lowered, cost)
+            plan = _compile(trace, family, sizes, lowered, cost)
+            if k:  # the next member is likely to be like this one
+                family.lowered.insert(0, family.lowered.pop(k))
+            return plan
     return None
 
 
@@ -365,9 +371,11 @@ def _compile(
         if lowered is None:
             totals.cost += PLANNING * len(trace.nodes)
             trace.mark()
-            lowered = Lowered(trace, sizes)
+            if family is not None and sizes is not None:
+                family.varied.update([k for k, (a, b) in enumerate(zip(family.first, sizes, strict=True)) if a != b])
+            lowered = Lowered(trace, sizes, () if family is None else sorted(family.varied))
             if family is not None:
-                family.lowered.append(lowered)
+                family.lowered.insert(0, lowered)
         totals.cost += FITTING * len(trace.nodes)
         plan = Plan(lowered, sizes)
         fresh = stats.compiled + stats.loaded - known

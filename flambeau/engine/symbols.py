@@ -24,7 +24,7 @@ The idea is that of PyTorch's symbolic shapes (``torch.fx.experimental.symbolic_
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 
@@ -36,18 +36,20 @@ class Symbols:
     """The formulas and guards of one run of some code on symbols.
 
     There is one symbol for all ``sizes`` that are equal, which is a guard too. Numbers below 2 stay numbers: what has one
-    element, or none, is different in kind.
+    element, or none, is different in kind. So do sizes that have been the same so far, if it is said which have ``varied``: there
+    are fewer formulas and guards then.
 
     A formula is (function, place, place) among the values, the first of which are those of the symbols; a constant is one
     that has no function. A guard is (question, place, place), with the answer.
     """
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        small = dict.fromkeys([n for n in sizes if n < 2])
-        distinct = list(dict.fromkeys([n for n in sizes if n > 1]))
-        self._hints: list = [*small, *distinct]
+    def __init__(self, sizes: Sequence[int], varied: Iterable[int] | None = None) -> None:
+        changing = dict.fromkeys(sizes if varied is None else [sizes[k] for k in varied])
+        distinct = [n for n in changing if n > 1]
+        fixed = dict.fromkeys(sizes).keys() - set(distinct)
+        self._hints: list = [*fixed, *distinct]
         places = {n: k for k, n in enumerate(self._hints)}
-        self._small = tuple(small)
+        self._fixed = tuple(fixed)
         self._firsts = [sizes.index(n) for n in distinct]
         self._placed = operator.itemgetter(0, *[places[n] for n in sizes])  # what the sizes are where the values are known
         self._formulas: dict[tuple, int] = {}  # in the order in which they were met
@@ -113,7 +115,7 @@ class Symbols:
             steps = self._steps = _Steps(self._hints, self._formulas, self._guards, self._found)
         given = [sizes[i] for i in self._firsts]
         values = steps.values.copy()
-        first = len(self._small)
+        first = len(self._fixed)
         values[first : first + len(given)] = given
         if given and min(given) < 2 or values and self._placed(values)[1:] != tuple(sizes):
             raise Unfit
@@ -142,12 +144,12 @@ class Symbols:
         return (lambda sizes: sizes.value_of(x)) if has_symbols(x) else lambda sizes: x
 
     def __str__(self) -> str:
-        names = [repr(n) for n in self._small] + [f"s{i}" for i in range(len(self._firsts))]
+        names = [repr(n) for n in self._fixed] + [f"s{i}" for i in range(len(self._firsts))]
         for (function, a, b), _ in sorted([*self._formulas.items(), *self._found.items()], key=operator.itemgetter(1)):
             name = getattr(function, "__name__", "found")
             names.append(repr(b) if function is None else f"{name}({names[a]}, {names[b]})")
         guards = [f"{q.__name__}({names[a]}, {names[b]}) is {answer}" for (q, a, b), answer in self._guards.items()]
-        return "\n".join([f"sizes {self._hints[len(self._small) : len(self._small) + len(self._firsts)]}", *guards])
+        return "\n".join([f"sizes {self._hints[len(self._fixed) : len(self._fixed) + len(self._firsts)]}", *guards])
 
 
 class _Steps:
