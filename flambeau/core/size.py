@@ -81,11 +81,21 @@ size_of_ints: Callable[[tuple[int, ...]], Size] = partial(tuple.__new__, Size)
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides, in elements, of a row-major tensor; an extent of 0 counts as 1, as in PyTorch."""
-    strides, step = [], 1
-    for n in reversed(shape):
+    rank = len(shape)
+    if rank < 2:
+        return (1,) * rank
+    if rank == 2:
+        _, n = shape
+        return (n if n > 1 else 1, 1)
+    strides, step = [1], 1
+    extents = [*shape]  # of which items are had in fewer steps than of a Size
+    for d in range(rank - 1, 0, -1):
+        n = extents[d]
+        if n > 1:
+            step *= n
         strides.append(step)
-        step *= n if n > 1 else 1
-    return tuple(strides[::-1])
+    strides.reverse()
+    return tuple(strides)
 
 
 def may_overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:

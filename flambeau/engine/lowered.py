@@ -96,8 +96,8 @@ class Lowered:
     ``symbols``    the table of the sizes, where they are symbols
     """
 
-    def __init__(self, trace: Trace, sizes: Sequence[int] | None = None, varied: Iterable[int] = ()) -> None:
-        """With ``sizes``, those of the trace (see :meth:`Trace.form`), it is decided for others in the places that have ``varied``."""
+    def __init__(self, trace: Trace, sizes: Sequence[int] | None = None, varied: Iterable[int] | None = None) -> None:
+        """With ``sizes``, those of the trace (see :meth:`Trace.form`), it is decided for others, too: in all places, or those that have ``varied``."""
         self.symbols = None if sizes is None else Symbols(sizes, varied)
         size_of = self.symbols.in_symbols if self.symbols is not None else None
         done = (passes := Passes()).done

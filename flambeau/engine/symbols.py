@@ -228,6 +228,9 @@ class Symbol:
     def __neg__(self):
         return self._table.compute(operator.sub, 0, self)
 
+    def __abs__(self):
+        return self if self >= 0 else -self
+
     def __repr__(self) -> str:
         return f"<{self.hint}>"
 

@@ -48,12 +48,15 @@ def _sizes_apart(x, sizes: list[int]):
     if x.__class__ is int:
         sizes.append(x)
         return int
+    if isinstance(x, tuple) and _ints.issuperset(map(type, x)):
+        sizes += x
+        return (int,) * len(x)
     return tuple([_sizes_apart(part, sizes) for part in x]) if isinstance(x, tuple) else x
 
 
 def _plain(x):
     """The setting that :func:`exact` made ``x`` of."""
-    if x.__class__ is tuple and len(x) == 2 and x[0] is None:
+    if x.__class__ is tuple and len(x) == 2 and (x[0] is None or x[0] is tuple):
         return x[1]
     return tuple([_plain(part) for part in x]) if x.__class__ is tuple else x
 
@@ -84,11 +87,15 @@ def kind_of(node: Node) -> object:
 
 def exact(value):
     """A setting as a key in which what Python takes for equal, but is not the same, differs."""
-    if value.__class__ is float:
+    kind = value.__class__
+    if kind is float:
         return float, repr(value)
-    if value.__class__ is tuple:
-        return tuple([exact(v) for v in value])
-    return bool if value.__class__ is bool else None, value
+    if kind is tuple:
+        return (tuple, value) if _ints.issuperset(map(type, value)) else tuple([exact(v) for v in value])
+    return bool if kind is bool else None, value
+
+
+_ints = frozenset([int])
 
 
 class Structure:

@@ -59,7 +59,7 @@ def tiling(session: Session, spec: GemmSpec) -> Tiling:
     if session.machine.registers < 32:
         rows, vectors = (6, 2) if total > 1 else (8, 1)
     elif spec.m <= 4:
-        rows, vectors = 4, {1: 8, 2: 6}.get(spec.m, 4)
+        rows, vectors = 4, 8 if spec.m == 1 else 6 if spec.m == 2 else 4
     elif total <= 2:
         rows, vectors = 12, total
     elif pack_b and not tall and spec.m < 512 and (total <= 8 or (total <= 24 and -(-total // 4) % 2)):
@@ -177,7 +177,7 @@ class Words:
         self.lines = () if self.ahead is None else (*_NOTHING, *self.ahead, *self.lines_of_result())
         bits_of = _bits if spec.dtype.name in KINDS else _wrapped
         self.alpha, self.beta, self.one = (bits_of(factor) for factor in (spec.alpha, spec.beta, 1))
-        self.jobs: dict[tuple[int, ...], int] = {}  # where each begins, in words
+        self.jobs: dict[tuple, tuple[int, tuple[int, ...]]] = {}  # by what it is for: where each begins, in words, and the job
 
     def made(self) -> tuple[Form, tuple[int, ...]]:
         """The form of the kernel, and the words."""
@@ -213,7 +213,7 @@ class Words:
             one, job = spec.m * spec.n * size, self.job(given, cut.columns, cut.rows, given.d is not None, False)
             numbers |= {
                 "c_block": one, "sums": self.blocks * one, "join": self.address(tiles.sum_of_blocks(self.session, self.kind)),
-                "join_job": 8 * self.place(start, job), "m": spec.m, "n": spec.n,
+                "join_job": 8 * self.place(start, ("join",), job), "m": spec.m, "n": spec.n,
             }  # fmt: skip
         batch: list[int] = []
         for walk in zip(spec.batch, spec.a, spec.b, spec.c, spec.d or spec.c):  # as long as the batch has dims
@@ -230,7 +230,7 @@ class Words:
             b_panel=cut.columns * b_column, c_panel=cut.columns * spec.c[-1] * size, d_panel=cut.columns * d_column,
             **numbers,
         )  # fmt: skip
-        return form, tuple(chain(words, calls, batch, *self.jobs))
+        return form, tuple(chain(words, calls, batch, *[job for _, job in self.jobs.values()]))
 
     def address(self, name: str) -> int:
         """Where the shared part of that name is."""
@@ -264,15 +264,20 @@ class Words:
         # What the block is, whether it adds to what is there, and whether it is the last one.
         kinds = [(False, False), (True, False), (True, True)] if form.many else [(False, True)]
         for later, last in kinds:
-            for columns in (cut.columns, rest):
-                for rows in (cut.rows, rest_rows):
+            for panel, columns in enumerate((cut.columns, rest)):
+                if not columns:
+                    calls += [0] * 4
+                    continue
+                for some, rows in enumerate((cut.rows, rest_rows)):
                     job = self.job(spec, columns, rows, later or spec.d is not None, later)
-                    calls += [self.tile(rows, columns, last and spec.rectified), 8 * self.place(start, job)]
+                    place = self.place(start, (later, panel, cut.pack_a and some), job)
+                    calls += [self.tile(rows, columns, last and spec.rectified), 8 * place]
         return calls
 
-    def place(self, start: int, job: tuple[int, ...]) -> int:
-        """Where a job lies among the words; it gets a place if it has none yet."""
-        return self.jobs.setdefault(job, start + len(self.jobs) * len(job))
+    def place(self, start: int, what: tuple, job: tuple[int, ...]) -> int:
+        """Where the job that is for that lies among the words; it gets a place if it has none yet."""
+        place, _ = self.jobs.setdefault(what, (start + len(self.jobs) * len(job), job))
+        return place
 
     def tile(self, rows: int, columns: int, rectified: bool) -> int:
         """The address of a tile."""
