@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("llvmlite")
 
 from flambeau.core import dtypes as D
+from flambeau.engine.cpu.attention import AttentionSpec, attention_kernel
 from flambeau.engine.cpu.gemm import gemm_kernel
 from flambeau.engine.cpu.movement import movement_kernel
 from flambeau.engine.cpu.specs import GemmSpec
@@ -36,7 +37,8 @@ def check(kernel, spec, members, memo):
             with pytest.raises(ValueError):
                 one.kernel(numbers)
             continue
-        assert one.kernel(numbers) == (address, tuple(words)), member
+        found_address, found_words = one.kernel(numbers)
+        assert (found_address, tuple(found_words)) == (address, tuple(words)), member
 
 
 def others(rng, spec, count):
@@ -112,6 +114,21 @@ def test_movements(seed):
     rng = np.random.default_rng(seed)
     spec = Case(rng, large=seed % 4 == 0).spec
     check(movement_kernel, spec, [stretched(rng, spec) for _ in range(12)], {})
+
+
+@pytest.mark.parametrize("part", ["forward", "backward"])
+def test_attention(part):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        causal, rows_first, members = bool(rng.random() < 0.5), bool(rng.random() < 0.5), []
+        given = rng.choice(SIZES[:18], 6)
+        for _ in range(10):
+            own = [int(n if rng.random() < 0.5 else other) for n, other in zip(given, rng.choice(SIZES, 6))]
+            batch, heads, queries, keys, width, depth = own
+            strides = [(heads * n * w, w, heads * w) for n, w in ((queries, width), (keys, width), (keys, depth), (queries, depth))]
+            strides = tuple(strides[: 3 if part == "forward" else 4])
+            members.append(AttentionSpec(part, D.float32, *own, causal, 0.125, rows_first, strides))
+        check(attention_kernel, members[0], members[1:], {})
 
 
 def test_what_has_been_the_same_is_constant():

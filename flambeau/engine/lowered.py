@@ -53,7 +53,7 @@ FORMS: dict[str, Callable] = {
 }
 """What makes a kernel of a node of its own, by the op's name; see :mod:`flambeau.engine.natives`."""
 
-SIZED = frozenset([*products.FORMS, *movement.FORMS])
+SIZED = frozenset([*products.FORMS, *movement.FORMS, *attention.FORMS])
 """Those whose kernels are described where sizes are symbols, too; those of others are described anew for each size. Kernels that
 refuse indices are among these, for which of them may trust others is decided for all sizes."""
 
@@ -97,7 +97,8 @@ class Lowered:
     """
 
     def __init__(self, trace: Trace, sizes: Sequence[int] | None = None, varied: Iterable[int] | None = None) -> None:
-        """With ``sizes``, those of the trace (see :meth:`Trace.form`), it is decided for others, too: in all places, or those that have ``varied``."""
+        """With ``sizes``, those of the trace (see :meth:`Trace.form`), it is decided for others, too, in all places or in those that
+        have ``varied``."""
         self.symbols = None if sizes is None else Symbols(sizes, varied)
         size_of = self.symbols.in_symbols if self.symbols is not None else None
         done = (passes := Passes()).done

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import gc
 import math
+import random
 import sys
 import warnings
 from array import array
@@ -106,8 +107,12 @@ def for_all_sizes() -> Iterator[None]:
         found = plans.plans.get(trace.key)
         if found is None:
             key, sizes = trace.form()
-            family = plans.families.setdefault(key, plans.Family())
-            for lowered in family.lowered:
+            family = plans.families.setdefault(key, plans.Family(sizes))
+            if not family.lowered:  # all are symbols, or it is as if some had varied by now
+                some = random.Random(len(sizes))
+                share = some.choice((1.0, 1.0, 0.5))
+                family.varied = {k for k in range(len(sizes)) if some.random() <= share}
+            for lowered in list(family.lowered):
                 with contextlib.suppress(Unfit):
                     found = found or plans._compile(trace, family, sizes, lowered)
             found = found or plans._compile(trace, family, sizes)

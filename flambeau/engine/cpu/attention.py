@@ -29,6 +29,7 @@ from flambeau.engine.cpu.frame import Frame, Reader, bytes_on, evenly, kernel, l
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
 from flambeau.engine.cpu.panels import WORDS, Product, cut
 from flambeau.engine.cpu.specs import KINDS
+from flambeau.engine.symbols import computed, found
 
 BLOCK, LONG_BLOCK = 32, 64
 """Queries at a time; of many."""
@@ -98,11 +99,12 @@ def attention_kernel(spec: AttentionSpec, session: Session | None = None) -> tup
 def _words(session: Session, form: Form, spec: AttentionSpec) -> list[int]:
     heads, queries, keys, width, depth = spec[3:8]
     lanes, few, size = lanes_of(session, form.kind), session.machine.registers < 32, spec.dtype.itemsize
-    block = evenly(queries, BLOCK if queries <= 4 * BLOCK else LONG_BLOCK)
+    block = computed(_block, queries)
     # Rows of weights have an odd number of vectors: read down, they do not compete for places in the cache.
-    padded = (-(-keys // lanes) | 1) * lanes
+    vectors = -(-keys // lanes)
+    padded = (vectors + 1 - vectors % 2) * lanes
     tasks = spec.batch * heads
-    entry = threads.entry(False) if tasks > 1 and spec.steps() >= WORTH_DIVIDING else 0
+    entry = found(_entry, tasks, spec.steps())
     (scale,) = struct.unpack("q", struct.pack("d", spec.scale))
     words = [entry, tasks, heads, queries, keys, width, depth, block, padded, scale]
     words += [size * s for strides in spec.strides for s in strides]
@@ -114,20 +116,45 @@ def _words(session: Session, form: Form, spec: AttentionSpec) -> list[int]:
     def product(columns: int) -> list[int]:
         """Of a block of queries."""
         total = -(-columns // lanes)
-        if few:
-            tile = (6, 2) if total > 1 else (8, 1)
-        else:
-            tile = (12, total) if total <= 2 else (6, 4) if total % 4 == 0 else (8, 3)
-        return cut(session, form.kind, columns, *tile, blocks)
+        rows, vectors = computed(_rows, total, few), computed(_vectors, total, few)
+        return cut(session, form.kind, columns, rows, vectors, blocks)
 
     def sums(columns: int) -> list[int]:
         """Over queries: what a block does not see begins with a vector, and so with a tile."""
-        return cut(session, form.kind, columns, even, 3 if -(-columns // lanes) % 3 == 0 and not few else 2, (keys, 0))
+        vectors = computed(_vectors_of_sums, -(-columns // lanes), few)
+        return cut(session, form.kind, columns, even, vectors, (keys, 0))
 
     scores = product(keys)
     if spec.part == "forward":
         return words + scores + product(depth)
     return words + scores + scores + product(width) + sums(width) + sums(depth)
+
+
+def _block(queries: int, _: None) -> int:
+    """How many queries are done at a time."""
+    return evenly(queries, BLOCK if queries <= 4 * BLOCK else LONG_BLOCK)
+
+
+def _entry(tasks: int, steps: int) -> int:
+    return threads.entry(False) if tasks > 1 and steps >= WORTH_DIVIDING else 0
+
+
+def _rows(total: int, few: bool) -> int:
+    """Rows of the tiles of products with so many vectors in a row, where there are ``few`` registers or not."""
+    if few:
+        return 6 if total > 1 else 8
+    return 12 if total <= 2 else 6 if total % 4 == 0 else 8
+
+
+def _vectors(total: int, few: bool) -> int:
+    """Their vectors."""
+    if few:
+        return 2 if total > 1 else 1
+    return total if total <= 2 else 4 if total % 4 == 0 else 3
+
+
+def _vectors_of_sums(total: int, few: bool) -> int:
+    return 3 if total % 3 == 0 and not few else 2
 
 
 class _Heads(Frame):

@@ -7,11 +7,13 @@ reads (:class:`Product`), with the addresses of the tiles.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from flambeau.engine.cpu import packing, tiles
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import Value
 from flambeau.engine.cpu.frame import Frame, bytes_on, lanes_of
+from flambeau.engine.symbols import computed, found
 
 COLUMNS, PANEL, HIGH, BLOCKS = range(4)
 EACH = 5
@@ -24,17 +26,26 @@ that are left, and the same for the panel that has fewer columns."""
 def cut(session: Session, kind: str, columns: int, rows: int, vectors: int, blocks: Sequence[int]) -> list[int]:
     """The words of a product with tiles of so many rows and vectors; ``blocks`` are the rows of a block and of the last one."""
     lanes = lanes_of(session, kind)
-    panel = min(vectors, -(-columns // lanes)) * lanes
-    whole, narrow = panel if columns >= panel else 0, columns % panel
-    found = [columns, panel, rows]
+    panel = computed(min, vectors, -(-columns // lanes)) * lanes
+    whole, narrow = computed(_whole, columns, panel), columns % panel
+    words = [columns, panel, rows]
+    tile = partial(_tile, session, kind, lanes)
     for count in blocks:
-        high, low = rows if count >= rows else 0, count % rows
-        found.append(count - low)
-        found += [_tile(session, kind, r, wide, lanes) if r and wide else 0 for wide in (whole, narrow) for r in (high, low)]
-    return found
+        high, low = computed(_whole, count, rows), count % rows
+        words.append(count - low)
+        words += [found(tile, r, wide) for wide in (whole, narrow) for r in (high, low)]
+    return words
 
 
-def _tile(session: Session, kind: str, rows: int, columns: int, lanes: int) -> int:
+def _whole(total: int, part: int) -> int:
+    """``part``, where there is one in ``total``, else 0."""
+    return part if total >= part else 0
+
+
+def _tile(session: Session, kind: str, lanes: int, rows: int, columns: int) -> int:
+    """The address of a tile; 0 where it has no rows or columns."""
+    if not (rows and columns):
+        return 0
     key = "tile", kind, rows, columns  # a tile's symbol takes longer to write down than all other words
     address: int | None = session.memo.get(key)
     if address is None:
