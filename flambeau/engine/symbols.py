@@ -229,7 +229,7 @@ class Symbol:
         return self._table.compute(operator.sub, 0, self)
 
     def __abs__(self):
-        return self if self >= 0 else -self
+        return -self if self._table.decide(operator.lt, self, 0) else self
 
     def __repr__(self) -> str:
         return f"<{self.hint}>"
