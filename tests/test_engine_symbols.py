@@ -221,3 +221,18 @@ def test_memory_is_bounded(fresh, monkeypatch):
     for n in range(2, 60):
         assert (torch.ones(n, 2) * 3).exp().log().sum().item() == pytest.approx(6 * n)
     assert plans.totals.fitted_nodes <= 80 and len(plans.plans) < 30
+
+
+def test_sizes_that_happen_to_be_equal(fresh):
+    """Loops over different sizes are not joined where these are equal for once, so that is no other way."""
+
+    def step(a, b):
+        x, y = torch.ones(a, 3), torch.ones(b, 3)
+        results = (x * 2 + 1).exp().sum(1), (y * 3).relu().sum(1)
+        return [t.tolist() for t in results]
+
+    for a, b in [(5, 4), (8, 7), (9, 9), (11, 9), (6, 6)]:
+        first, second = step(a, b)
+        np.testing.assert_allclose(first, [3 * np.exp(3)] * a, rtol=1e-6)
+        assert second == [9.0] * b
+    assert sorted(len(family.lowered) for family in plans.families.values()) == [1]

@@ -15,7 +15,7 @@ from flambeau.core.size import contiguous_strides
 from flambeau.engine.loops import COSTS
 from flambeau.engine.lowering import Body, Refused, Val
 from flambeau.engine.shapes import broadcast_strides, joined, refined, restride, split_dims, split_kept, split_strides
-from flambeau.engine.symbols import Symbol, hint_of
+from flambeau.engine.symbols import Symbol, alike, hint_of
 
 MAX_INPUTS = 20
 MAX_INSTRUCTIONS = 160
@@ -355,9 +355,9 @@ class Grouper:
         group = self.groups[number]
         if group.body is None or group.is_long():
             return False
-        by_row = space.size != group.size
+        by_row = not alike(space.size, group.size)
         # What has a value for each row of a group that reduces is computed beside the rows' sums.
-        if by_row and (not group.reduces or node.reduced or space.size != prod(group.row_shape())):
+        if by_row and (not group.reduces or node.reduced or not alike(space.size, prod(group.row_shape()))):
             return False
         shape = refined(group.row_shape() if by_row else group.shape, space.shape)
         if shape is None:

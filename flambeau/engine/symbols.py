@@ -271,6 +271,11 @@ def hint_of(x: Any) -> Any:
     return x.hint if x.__class__ is Symbol else x
 
 
+def alike(a: Any, b: Any) -> bool:
+    """Whether two sizes are equal, for choices that they allow but do not ask for: that they differ is no guard."""
+    return hint_of(a) == hint_of(b) and a == b
+
+
 def has_symbols(x: Any) -> bool:
     """Whether there is a symbol in ``x``; tuples and lists are gone through."""
     return x.__class__ is Symbol or isinstance(x, (tuple, list)) and any(map(has_symbols, x))

@@ -29,6 +29,7 @@ from flambeau.core.dtypes import dtype as Dtype
 from flambeau.core.errors import explain_arguments, out_of_memory, raise_first
 from flambeau.core.memory_format import layout
 from flambeau.core.results import return_type
+from flambeau.core.size import Size
 from flambeau.dispatch import grad_mode
 from flambeau.ops.autocasting import POLICIES
 from flambeau.ops.call_cache import CallCache
@@ -77,7 +78,7 @@ class Op(CallCache):
     """
 
     __slots__ = (
-        "aliases", "always_laid_out", "backward_name", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads",
+        "_first_number", "aliases", "always_laid_out", "backward_name", "check", "checked", "eager", "errors", "expand", "fits", "form", "function", "grads",
         "inplace", "kernel", "layout", "listed", "lower", "method", "name", "nondifferentiable", "number_places", "only", "out", "outputs",
         "overload", "reduces", "result", "samples", "short_name", "static", "sure", "tensors", "verified", "verify", "wraps",
     )  # fmt: skip
@@ -151,6 +152,7 @@ class Op(CallCache):
         self.always_laid_out: Final = any([getattr(rule, "always", False) for rule in rules])
         # Arguments for which a tensor stands for its number; what one is called, and where it stands.
         self.number_places: Final = number_places(check, self.tensors)
+        self._first_number: Final = min([place for place, *_ in self.number_places.values()], default=0)
         # Which argument is a list of tensors; ``None``: there is none.
         first = 0 if self.tensors and self.tensors[0].startswith("*") else None
         self.listed: Final = next((i for i, n in enumerate(names) if "*" + n in self.tensors), first)
@@ -178,7 +180,8 @@ class Op(CallCache):
     def run_check(self, args: tuple, kwargs: dict) -> Any:
         """What ``check`` makes of a call, with numbers for tensors that stand where it takes numbers."""
         if self.number_places and not (
-            _settings.issuperset(map(type, args)) and (not kwargs or _settings.issuperset(map(type, kwargs.values())))
+            _settings.issuperset(map(type, args[self._first_number :]))
+            and (not kwargs or _settings.issuperset(map(type, kwargs.values())))
         ):
             args, kwargs = as_numbers(self.short_name, self.number_places, args, kwargs)
         return self.check(*args, **kwargs)
@@ -193,7 +196,7 @@ class Op(CallCache):
         return f"<op {self.name}>"
 
 
-_settings = frozenset([int, float, bool, str, complex, NoneType, Dtype])
+_settings = frozenset([int, float, bool, str, complex, NoneType, Dtype, Size])
 """The commonest classes of arguments that are no tensors, nor have any in them."""
 
 
