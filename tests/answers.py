@@ -105,6 +105,18 @@ def train(x, y, w1, w2, steps, lr):
             Slip("x.exp()", "x * (x - 1).exp()", "the rule for powers"),
         ],
     ),
+    "2-3": Solution(
+        """
+def leaf(x):
+    return x.float().requires_grad_()
+""",
+        [
+            Slip("x.float().requires_grad_()", "x.float()", "requires_grad is False"),
+            Slip("x.float()", "x", "floating"),
+            Slip("x.float().requires_grad_()", "x", "integers have none"),
+            Slip("x.float().requires_grad_()", "x.float().requires_grad_() * 1", "convert first"),
+        ],
+    ),
     "3-1": Solution(
         """
 class Value:
@@ -161,6 +173,23 @@ def graph(Value):
             Slip("b * c, a", "b * c, Value(1.0)", "gets no gradient"),
         ],
     ),
+    "3-3": Solution(
+        """
+import torch
+
+def second(x):
+    x = x.clone().requires_grad_()
+    first, = torch.autograd.grad(x.tanh().sum(), x, create_graph=True)
+    return torch.autograd.grad(first.sum(), x)[0]
+""",
+        [
+            Slip("return torch.autograd.grad(first.sum(), x)[0]", "return first", "once more"),
+            Slip(", create_graph=True", "", "create_graph"),
+            Slip("torch.autograd.grad(first.sum(), x)[0]", "first**2", "square of the first"),
+            Slip("torch.autograd.grad(first.sum(), x)[0]", "-2 * x.tanh()", "multiply by its derivative"),
+            Slip("first.sum(), x)[0]", "first.sum(), x)[0].sum()", "shape of x"),
+        ],
+    ),
     "4-1": Solution(
         """
 import torch
@@ -183,6 +212,51 @@ class Scale(nn.Module):
             Slip("(nn.Module)", "", "no class of modules"),
         ],
     ),
+    "4-2": Solution(
+        """
+import torch
+from torch import nn
+
+class MyLayer(nn.Module):
+    def __init__(self, in_features, out_features, bias=True):
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = nn.Parameter(torch.randn(in_features, out_features) / in_features**0.5)
+        if bias:
+            self.bias = nn.Parameter(torch.zeros(in_features))
+        else:
+            self.register_parameter("bias", None)
+
+    def forward(self, x):
+        x = x**2
+        if self.bias is not None:
+            x = x + self.bias
+        return x @ self.weight
+
+    def extra_repr(self):
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+""",
+        [
+            Slip("def extra_repr", "def repr", "def extra_repr(self)"),
+            Slip("{self.bias is not None}", "{self.bias}", "whether there is one"),
+            Slip(
+                'return f"in_features={self.in_features}, out',
+                'return f"MyLayer(in_features={self.in_features}, out',
+                "without the name",
+            ),
+            Slip("out_features={self.out_features}, ", "", "it prints"),
+            Slip('        return f"in_features', '        f"in_features', "return the text"),
+        ],
+    ),
+    "4-3": Solution(
+        "def blind():\n    return [-2.0, -0.5, 1.5, 3.0]\n",
+        [
+            Slip("1.5", "0.5", "between 0 and 1"),
+            Slip("1.5", "0.0", "a kink"),
+            Slip("1.5, 3.0", "-3.0, -1.0", "take some above 0"),
+            Slip("1.5", "3.0", "it gives"),
+        ],
+    ),
     "5-1": Solution(
         """
 from torch.nn.functional import cross_entropy
@@ -195,6 +269,42 @@ def worst(scores, target):
             Slip("argmax()", "max()", "the loss itself"),
             Slip(".argmax().item()", "", "all losses"),
             Slip('reduction="none").argmax()', 'reduction="mean")', "a loss for each row"),
+        ],
+    ),
+    "5-2": Solution(
+        """
+import torch
+
+def entropies(p, q):
+    return -torch.xlogy(p, p).sum(1), -torch.xlogy(p, q).sum(1)
+""",
+        [
+            Slip("-torch.xlogy(p, p)", "-(p * p.log())", "0 * log 0"),
+            Slip("-torch.xlogy(p, p)", "torch.xlogy(p, p)", "the sign"),
+            Slip("xlogy(p, q).sum(1)", "xlogy(q, p).sum(1)", "p * log q"),
+            Slip("xlogy(p, p).sum(1)", "xlogy(p, p).mean(1)", "no mean(1)"),
+            Slip("xlogy(p, p).sum(1)", "xlogy(p, p).sum()", "over dim 1"),
+            Slip(
+                "-torch.xlogy(p, p).sum(1), -torch.xlogy(p, q).sum(1)",
+                "-torch.xlogy(p, q).sum(1), -torch.xlogy(p, p).sum(1)",
+                "H(p) comes first",
+            ),
+        ],
+    ),
+    "5-3": Solution(
+        """
+import torch
+
+def weights(target, classes):
+    counts = torch.bincount(target, minlength=classes)
+    return counts.sum() / (classes * counts)
+""",
+        [
+            Slip("counts.sum() / (classes * counts)", "counts / counts.sum()", "frequent classes weigh more"),
+            Slip("counts.sum() / (classes * counts)", "1 - counts / counts.sum()", "is not enough"),
+            Slip("counts.sum() / (classes * counts)", "torch.ones(classes)", "all alike"),
+            Slip("counts.sum() / (classes * counts)", "counts.sum() // counts", "weights are floats"),
+            Slip("counts.sum() / (classes * counts)", "(counts.sum() / (classes * counts))[target]", "bincount"),
         ],
     ),
     "5-4": Solution(
@@ -220,6 +330,49 @@ def cross_entropy(scores, target):
             ),
         ],
     ),
+    "6-2": Solution(
+        """
+def largest(learns):
+    low = 1.0
+    while not learns(low):
+        low /= 2
+    high = 2 * low
+    while learns(high):
+        low, high = high, 2 * high
+    while high > 1.005 * low:
+        middle = (low + high) / 2
+        if learns(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+""",
+        [
+            Slip("return low", "return high", "the last rate that learns"),
+            Slip("1.005 * low", "2 * low", "halve what is between"),
+            Slip("    while not learns(low):\n        low /= 2\n", "", "nothing is learnt"),
+            Slip("low, high = high, 2 * high", "low, high = high, high + 0.01", "a whole training"),
+        ],
+    ),
+    "6-3": Solution(
+        """
+import torch
+
+def dropout(x, p, training):
+    if not training:
+        return x
+    return x * (torch.rand_like(x) >= p) / (1 - p)
+""",
+        [
+            Slip(" / (1 - p)", "", "divide by 1 - p"),
+            Slip(" / (1 - p)", " / p", "not by p"),
+            Slip(">= p", "< p", "the share that is dropped"),
+            Slip("    if not training:\n        return x\n", "", "should be"),
+            Slip("        return x\n", "        return x * (1 - p)\n", "a test needs nothing"),
+            Slip("torch.rand_like(x)", "torch.rand(x.shape[1])", "rand_like"),
+            Slip("    return x * (torch", "    torch.manual_seed(0)\n    return x * (torch", "no torch.manual_seed"),
+        ],
+    ),
     "6-4": Solution(
         """
 def momentum(w, grad, state, lr, beta):
@@ -232,6 +385,38 @@ def momentum(w, grad, state, lr, beta):
             Slip("w - lr", "w + lr", "against the gradient"),
             Slip("beta * state", "state", "multiplied by beta in each step"),
             Slip("return w - lr * m", "w -= lr * m", "gives None"),
+        ],
+    ),
+    "7-1": Solution(
+        """
+import torch
+
+def odd_one(pictures, labels):
+    means = torch.stack([pictures[labels == c].mean(0) for c in range(int(labels.max()) + 1)])
+    return ((pictures - means[labels]) ** 2).sum((1, 2, 3)).argmax()
+""",
+        [
+            Slip("argmax", "argmin", "the most usual one"),
+            Slip("pictures - means[labels]", "pictures - pictures.mean(0)", "of its own class"),
+            Slip("((pictures - means[labels]) ** 2)", "(pictures - means[labels])", "cancels out"),
+            Slip(".argmax()", ".max()", "the distance"),
+        ],
+    ),
+    "7-2": Solution(
+        """
+import torch
+from torch.nn import functional as F
+
+def shift(picture):
+    i, j = torch.randint(0, 3, (2,)).tolist()
+    return F.pad(picture, (1, 1, 1, 1))[:, i : i + 8, j : j + 8]
+""",
+        [
+            Slip("randint(0, 3, (2,))", "randint(0, 2, (2,))", "leaves out its upper end"),
+            Slip("F.pad(picture, (1, 1, 1, 1))[:, i : i + 8, j : j + 8]", "picture.roll((i - 1, j - 1), (1, 2))", "on the other"),
+            Slip("[:, i : i + 8, j : j + 8]", "", "(1, 10, 10)"),
+            Slip("    return F.pad(picture, ", "    picture[:, 0] = 0\n    return F.pad(picture, ", "on a copy"),
+            Slip("torch.randint(0, 3, (2,)).tolist()", "1, 1", "never"),
         ],
     ),
     "7-3": Solution(
@@ -256,6 +441,68 @@ def split(labels, part):
             Slip("round(len(rows) * part)", "11", "not a fifth"),
         ],
     ),
+    "8-1": Solution(
+        """
+import torch
+
+def read(model, pictures, labels, down, right):
+    model.eval()
+    with torch.no_grad():
+        scores = model(torch.roll(pictures, (down, right), (2, 3)))
+    return (scores.argmax(1) == labels).sum().item()
+""",
+        [
+            Slip("    model.eval()\n", "", "model.eval()"),
+            Slip("(2, 3)", "(3, 2)", "dim 2 is down"),
+            Slip(".sum().item()", ".float().mean().item()", "not which share"),
+            Slip("model(torch.roll(pictures, (down, right), (2, 3)))", "model(pictures)", "are not moved"),
+            Slip(
+                "model(torch.roll(pictures, (down, right), (2, 3)))",
+                "model(pictures.copy_(torch.roll(pictures, (down, right), (2, 3))))",
+                "should be",
+            ),
+        ],
+    ),
+    "8-2": Solution(
+        """
+import torch
+
+def batch_norm(x, weight, bias):
+    mean = x.mean((0, 2, 3), keepdim=True)
+    variance = x.var((0, 2, 3), correction=0, keepdim=True)
+    y = (x - mean) / (variance + 1e-5).sqrt()
+    return y * weight.view(-1, 1, 1) + bias.view(-1, 1, 1)
+""",
+        [
+            Slip("(0, 2, 3)", "(0,)", "over dims (0, 2, 3)"),
+            Slip(", correction=0", "", "correction=0"),
+            Slip(".sqrt()", "", "root of the variance"),
+            Slip("x - mean", "x", "not taken off"),
+            Slip("(variance + 1e-5)", "variance", "add 1e-5"),
+            Slip("y * weight.view(-1, 1, 1) + bias.view(-1, 1, 1)", "y", "not used"),
+            Slip(
+                "y * weight.view(-1, 1, 1) + bias.view(-1, 1, 1)",
+                "(y + bias.view(-1, 1, 1)) * weight.view(-1, 1, 1)",
+                "first times weight",
+            ),
+        ],
+    ),
+    "8-3": Solution(
+        """
+def tiles(kernels, columns):
+    k, _, h, w = kernels.shape
+    return kernels.view(k // columns, columns, h, w).transpose(1, 2).reshape(k // columns * h, columns * w)
+""",
+        [
+            Slip(".transpose(1, 2)", "", "cuts the row of numbers anew"),
+            Slip(
+                "view(k // columns, columns, h, w).transpose(1, 2)",
+                "view(columns, k // columns, h, w).permute(1, 2, 0, 3)",
+                "not below it",
+            ),
+            Slip("columns * w)\n", "columns * w).T\n", "exchanged"),
+        ],
+    ),
     "8-4": Solution(
         """
 import torch
@@ -277,6 +524,19 @@ def slide(pictures, kernels):
             Slip("return out", "return out[0]", "the batch stays"),
         ],
     ),
+    "9-1": Solution(
+        """
+def rnn_step(x, h, w_ih, w_hh, b_ih, b_hh):
+    return (x @ w_ih.T + b_ih + h @ w_hh.T + b_hh).tanh()
+""",
+        [
+            Slip(".tanh()", "", "tanh is missing"),
+            Slip(".tanh()", ".relu()", "takes tanh"),
+            Slip("w_hh.T", "w_hh", "rows of w_hh"),
+            Slip(" + h @ w_hh.T + b_hh", "", "old state is not used"),
+            Slip("b_ih + h @ w_hh.T + b_hh", "h @ w_hh.T", "biases are missing"),
+        ],
+    ),
     "9-4": Solution(
         """
 import torch
@@ -294,6 +554,21 @@ def lstm_step(x, h, c, w_ih, w_hh, b_ih, b_hh):
             Slip("f.sigmoid() * c + i.sigmoid() * g.tanh()", "f * c + i * g.tanh()", "between 0 and 1"),
         ],
     ),
+    "10-3": Solution(
+        """
+import torch
+
+def may_look(steps):
+    return torch.ones(steps, steps, dtype=torch.bool).tril()
+""",
+        [
+            Slip("tril()", "triu(1)", "the other half"),
+            Slip("tril()", "triu()", "rows are the steps that look"),
+            Slip("tril()", "tril(-1)", "may see itself"),
+            Slip(", dtype=torch.bool", "", "hide nothing"),
+            Slip("torch.ones(steps, steps", "torch.ones(6, 6", "(3, 3)"),
+        ],
+    ),
     "10-4": Solution(
         """
 def attend(q, k, v, heads):
@@ -308,6 +583,29 @@ def attend(q, k, v, heads):
             Slip("d**0.5", "(heads * d) ** 0.5", "root of that"),
             Slip(" / d**0.5", "", "root of the features is missing"),
             Slip(".transpose(1, 2).flatten(2)\n", ".reshape(2, 3, 8)\n", "transpose(1, 2) back"),
+        ],
+    ),
+    "11-1": Solution(
+        """
+import torch
+
+def save(path, model, optimizer):
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, path)
+
+def load(path, model, optimizer):
+    saved = torch.load(path)
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+""",
+        [
+            Slip('    optimizer.load_state_dict(saved["optimizer"])\n', "", "optimizer.state_dict() too"),
+            Slip(
+                'optimizer.load_state_dict(saved["optimizer"])',
+                'optimizer.param_groups[0]["lr"] = saved["optimizer"]["param_groups"][0]["lr"]',
+                "optimizer.state_dict() too",
+            ),
+            Slip('model.load_state_dict(saved["model"])', 'model = saved["model"]', "load_state_dict(...) puts"),
+            Slip("torch.save(", "print(", "torch.save(..., path)"),
         ],
     ),
     "11-2": Solution(

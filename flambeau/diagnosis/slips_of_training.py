@@ -44,6 +44,12 @@ def no_graph(scene: Scene) -> Text | None:
             "this runs under torch.no_grad(), where no graph is recorded: compute the loss outside of it",
             "这里处于 torch.no_grad() 之下,不记录计算图:请在它之外计算损失",
         )
+    for name in re.findall(r"[A-Za-z_]\w*", scene.line):
+        if scene.has(rf"^\s*[\[(]?{name}\b[^=]*=(?!.*create_graph).*\bgrad\("):
+            return Text(
+                f"{name} is a gradient, and how it was computed is not recorded: pass create_graph=True to the grad(...) that gave it",
+                f"{name} 是梯度,它的计算过程没有记录:在得到它的 grad(...) 里传 create_graph=True",
+            )
     return Text(
         "no graph leads from here to a parameter: make the weights with requires_grad=True, and compute the loss from them without detach(), .data, "
         ".item(), argmax or numpy(), and outside of torch.no_grad()",

@@ -228,6 +228,43 @@ _REUSED = Text(
 )
 
 
+@exercise("2-3", Text("a leaf of integers", "用整数做叶子"), "leaf(x)")
+def leaf(answer: Answer) -> Iterator[Text]:
+    """Integers become floats, and these a leaf that gets a gradient."""
+    function = answer.function("leaf")
+    x = torch.tensor([[1, 2], [3, 4]])
+    yield Text("the numbers are those of x", "数值与 x 相同")
+    made = function(x)
+    agree(answer, "leaf", Text("leaf(x)", "leaf(x) "), made, x)
+    yield Text("they are of a floating dtype", "类型是浮点数")
+    if not (isinstance(made, torch.Tensor) and made.is_floating_point()):
+        kind = getattr(made, "dtype", type(made).__name__)
+        raise answer.wrong(
+            "leaf",
+            Text(f"the result is of {kind}", f"结果的类型是 {kind}"),
+            Text("a gradient is a small change, and integers have none: x.float()", "梯度是微小的变化,整数没有:x.float()"),
+        )
+    yield Text("it requires a gradient", "它要求梯度")
+    if not made.requires_grad:
+        raise answer.wrong(
+            "leaf",
+            Text("requires_grad is False", "requires_grad 是 False"),
+            Text("x.float().requires_grad_()", "写成 x.float().requires_grad_()"),
+        )
+    yield Text("it is a leaf: backward fills its grad", "它是叶子:backward 会填上它的 grad")
+    if not made.is_leaf:
+        raise answer.wrong(
+            "leaf",
+            Text(
+                "it is computed from a leaf, and none itself: its grad stays None",
+                "它由叶子算出,自己不是叶子:grad 一直是 None",
+            ),
+            Text("convert first, then requires_grad_()", "先转换类型,再 requires_grad_()"),
+        )
+    (made * made).sum().backward()
+    agree(answer, "leaf", Text("the gradient of the sum of squares", "平方和的梯度"), made.grad, 2 * x)
+
+
 @exercise("3-1", Text("minus and relu for Value", "给 Value 加上减法和 relu"), "Value")
 def more_of_value(answer: Answer) -> Iterator[Text]:
     """Values and gradients of minus and relu, each alone and in a graph that uses values twice."""
@@ -366,3 +403,34 @@ def wrong_walk(answer: Answer) -> Iterator[Text]:
                 "让一个由别的值算出的值被用两次:一次直接用于结果,另一次用于结果的另一部分,而遍历较晚才遇到那一部分",
             ),
         )
+
+
+@exercise("3-3", Text("the second derivative of tanh", "tanh 的二阶导数"), "second(x)")
+def second(answer: Answer) -> Iterator[Text]:
+    """The second derivative of each number's tanh."""
+    function = answer.function("second")
+    t = math.tanh(0.5)
+    first = Text("that is the first derivative: derive it once more", "这是一阶导数:还要再求一次")
+    yield Text("at 0.5 it is -2 t (1 - t**2), where t = tanh(0.5)", "在 0.5 处是 -2 t (1 - t**2),其中 t = tanh(0.5)")
+    slips = [
+        (1 - t * t, first),
+        (t, Text("that is tanh itself", "这是 tanh 本身")),
+        (-2 * t, Text("t is a function of x too: multiply by its derivative, 1 - t**2", "t 也是 x 的函数:还要乘它的导数 1 - t**2")),
+        (
+            (1 - t * t) ** 2,
+            Text("that is the square of the first derivative, not the derivative of it", "这是一阶导数的平方,不是它的导数"),
+        ),
+    ]
+    agree(answer, "second", Text("second(0.5)", "second(0.5) "), function(torch.tensor(0.5)), -2 * t * (1 - t * t), slips)
+    yield Text("a tensor gives one number for each of its own", "张量的每个元素各得一个数")
+    x = torch.tensor([-1.0, 0.0, 0.3, 2.0])
+    values = x.tanh()
+    right = -2 * values * (1 - values**2)
+    agree(
+        answer,
+        "second",
+        Text("second(x)", "second(x) "),
+        function(x),
+        right,
+        [(1 - values**2, first), (right.sum(), Text("the result has the shape of x", "结果与 x 形状相同"))],
+    )

@@ -17,6 +17,73 @@ from flambeau.exercises.comparing import agree
 from flambeau.exercises.exercise import exercise
 
 
+@exercise("11-1", Text("a training that goes on", "接着训练"), "save(path, model, optimizer)", "load(path, model, optimizer)")
+def goes_on(answer: Answer) -> Iterator[Text]:
+    """A training that was saved and loaded goes on as if it had not been stopped."""
+    save, load = answer.get("save"), answer.get("load")
+    x, y = torch.rand(2, 16, 3, generator=torch.Generator().manual_seed(0)).unbind()
+
+    def made(seed: int, lr: float = 0.05) -> tuple[Any, Any]:
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+        return model, torch.optim.Adam(model.parameters(), lr=lr)
+
+    def train(model: Any, optimizer: Any) -> Any:
+        for _ in range(5):
+            loss = nn.functional.mse_loss(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return torch.cat([p.detach().view(-1) for p in model.parameters()])
+
+    with tempfile.TemporaryDirectory() as place:
+        path = str(Path(place) / "checkpoint.pt")
+        yield Text("save writes the file", "save 写出文件")
+        model, optimizer = made(0)
+        train(model, optimizer)
+        save(path, model, optimizer)
+        if not Path(path).is_file():
+            raise answer.wrong(
+                "save", Text("there is no file", "没有文件"), Text("torch.save(..., path)", "写成 torch.save(..., path)")
+            )
+        then = {name: value.clone() for name, value in model.state_dict().items()}
+        through = train(model, optimizer)
+        yield Text("load gives a new net the weights of then", "load 让新的网络得到当时的权重")
+        other, fresh = made(1, lr=0.01)
+        first = {name: value.clone() for name, value in other.state_dict().items()}
+        load(path, other, fresh)
+        for name, value in then.items():
+            slips = [
+                (
+                    first[name],
+                    Text(
+                        "model.load_state_dict(...) puts weights into the net that it is given",
+                        "model.load_state_dict(...) 把权重放进给它的网络",
+                    ),
+                ),
+            ]
+            agree(answer, "load", Text(name, name + " "), other.state_dict()[name], value, slips)
+        yield Text("the optimizer has its learning rate of then", "优化器的学习率是当时的")
+        whole = Text("save optimizer.state_dict() too, and load it", "optimizer.state_dict() 也要保存,再读入")
+        agree(answer, "load", Text("the learning rate", "学习率"), fresh.param_groups[0]["lr"], 0.05, [(0.01, whole)])
+        yield Text("training goes on as if it had not been stopped", "训练接着进行,如同没有中断")
+        agree(
+            answer,
+            "load",
+            Text("a weight after five more steps", "再训练五步之后的权重"),
+            train(other, fresh),
+            through,
+            [(train(*_without(made, then)), whole)],
+        )
+
+
+def _without(made: Any, then: Any) -> tuple[Any, Any]:
+    """The net of then, with an optimizer that remembers nothing."""
+    model, optimizer = made(2)
+    model.load_state_dict(then)
+    return model, optimizer
+
+
 @exercise("11-2", Text("the three best", "最好的三个"), "keep_best(folder, model, loss)")
 def keep_best(answer: Answer) -> Iterator[Text]:
     """After eight epochs the folder holds three files, which are those of the smallest losses, as the net was then."""
