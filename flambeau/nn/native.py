@@ -505,12 +505,16 @@ def batch_norm_update_stats(input: Tensor, running_mean: Tensor | None, running_
     """The mean and the variance of each channel (dim 1); the running ones move by ``momentum`` towards them, to the unbiased
     variance.
 
+    Raises ``RuntimeError`` for a tensor without elements.
+
     >>> import flambeau as torch
     >>> torch.batch_norm_update_stats(torch.tensor([[1.0], [3.0]]), None, None, 0.1)
     (tensor([2.]), tensor([1.]))
 
     Source: PyTorch's operator ``aten::batch_norm_update_stats``.
     """
+    if not input.numel():
+        raise RuntimeError(f"input tensor must have at least one element, but got input_sizes = {list(input.shape)}")
     dims = [0, *range(2, input.dim())]
     mean, var = input.mean(dims), input.var(dims, correction=0)
     count = input.numel() // input.shape[1]

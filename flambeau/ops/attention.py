@@ -52,7 +52,9 @@ def _check_heads(query, key, value, attn_mask, is_causal: bool) -> None:
 def _shared_heads(query, key, value):
     """Key and value repeated for groups of query heads (grouped-query attention)."""
     heads = query._shape[-3]
-    if heads % key._shape[-3] or heads % value._shape[-3]:
+    if heads == key._shape[-3] == value._shape[-3]:
+        return key, value
+    if any(not n or heads % n for n in (key._shape[-3], value._shape[-3])):
         raise RuntimeError(
             f"Number of heads in key and value must divide the number of heads in query, but got {heads} heads in query, "
             f"{key._shape[-3]} in key and {value._shape[-3]} in value"
@@ -234,7 +236,7 @@ def scaled_dot_product_attention(
         return result.to(kind)
     if enable_gqa:
         key, value = _shared_heads(query, key, value)
-    scale = 1 / math.sqrt(query._shape[-1]) if scale is None else scale
+    scale = 1 / math.sqrt(max(query._shape[-1], 1)) if scale is None else scale
     if attn_mask is None and not dropout_p and _is_plain(query, key, value):
         if query.dim() == 3:
             heads = [x.unsqueeze(1) for x in (query, key, value)]

@@ -372,4 +372,5 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int | str | None
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode: expected one of {', '.join(modes)}")
     if p == 2:
         return _cdist_euclidean(x1, x2, modes[compute_mode])
-    return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+    differences = x1.unsqueeze(-2) - x2.unsqueeze(-3)
+    return vector_norm(differences, p if x1.shape[-1] else 1, -1)  # without elements all norms are 0

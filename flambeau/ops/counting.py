@@ -65,7 +65,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0):
             raise RuntimeError(
                 f"weights should be 1-d and have the same length as input, got shapes {list(weights.shape)} and {list(input.shape)}"
             )
-        dtype = weights.dtype if weights.dtype is dtypes.float32 else dtypes.float64
+        if input.numel():  # else there is nothing that is weighted
+            dtype = weights.dtype if weights.dtype is dtypes.float32 else dtypes.float64
     return None, dtype, (input, weights), {"minlength": int(minlength)}
 
 

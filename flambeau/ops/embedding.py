@@ -35,6 +35,8 @@ def _check_indices(name: str, indices, position: str = "argument #1 'indices'") 
 
 def _check_range(indices, rows: int, in_bags: bool = False) -> None:
     if not all_below(indices, rows):
+        if not rows and not in_bags:
+            raise RuntimeError("index_select(): self indexing axis dim should be positive: the table has no rows")
         wrong = indices[(indices < 0) | (indices >= rows)][0]
         if in_bags:
             raise RuntimeError(
@@ -83,7 +85,7 @@ def _embedding(weight: Tensor, indices: Tensor, padding_idx, scale_grad_by_freq,
 def _add_rows(g, indices, rows, padding_idx):
     _check_range(indices, rows)
     width = g.shape[-1]
-    indices, g = indices.reshape(-1), g.reshape(-1, width)
+    indices, g = indices.reshape(-1), g.reshape(indices.size, width)
     if padding_idx >= 0:
         kept = indices != padding_idx
         indices, g = indices[kept], g[kept]
@@ -409,6 +411,8 @@ def embedding_bag(
         rows = _embedding(weight, indices, padding_idx, bool(scale_grad_by_freq), True)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.unsqueeze(1)
+    if not shape[0]:
+        return rows[:0]
     bags = _bag_numbers(offsets, indices._shape[0])
     if padding_idx >= 0:
         rows = rows.masked_fill((indices == padding_idx).unsqueeze(1), float("-inf") if mode == "max" else 0)

@@ -186,6 +186,8 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     m, n = A.shape[-2:]
     if m < n:
         raise RuntimeError("torch.linalg.householder_product: input.shape[-2] must be greater than or equal to input.shape[-1]")
+    if n < tau.shape[-1]:
+        raise RuntimeError("torch.linalg.householder_product: input.shape[-1] must be greater than or equal to tau.shape[-1]")
     Q = A.clone().copy_(eye(m, A)[:, :n])
     for i in reversed(range(tau.shape[-1])):
         Q = _reflect(Q, _reflector(A, i), tau[..., i])
@@ -213,6 +215,9 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.ormqr.html
     """
+    side = -2 if left else -1
+    if other.dim() > 1 and input.dim() > 1 and tau.dim() and tau.shape[-1] != min(other.shape[side], input.shape[-1]):
+        raise RuntimeError(f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])")
     if not left:
         product = ormqr(input, tau, conjugate_transpose(other), True, not transpose)
         return conjugate_transpose(product)

@@ -286,6 +286,10 @@ def index_select(input: Tensor, dim: int, index: Tensor):
     _check_index(index, "index_select")
     if index.dim() > 1:
         raise IndexError(f"index_select(): Index is supposed to be a vector, but got dim: {index.dim()}")
+    if input.dim() and not input.shape[d] and index.numel():
+        raise RuntimeError(
+            f"index_select(): self indexing axis dim should be positive: dim {d} of shape {list(input.shape)} is empty"
+        )
     shape = input.shape[:d] + (index.numel(),) + input.shape[d + 1 :] if input.dim() else ()
     return shape, input.dtype, (input, index), {"dim": d}
 

@@ -103,5 +103,5 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     out, n, m = weight.shape
     # (rows, in1) @ (in1, out * in2), then each row's (out, in2) @ (in2, 1).
     partial = mm(as_rows(input1), weight.transpose(0, 1).reshape((n, out * m)))
-    result = bmm(partial.reshape((-1, out, m)), as_rows(input2).unsqueeze(2)).reshape((*input1.shape[:-1], out))
+    result = bmm(partial.reshape((partial.shape[0], out, m)), as_rows(input2).unsqueeze(2)).reshape((*input1.shape[:-1], out))
     return result if bias is None else result + bias

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -313,12 +314,12 @@ def _against_probabilities(logp, target, weight, reduction, smoothing):
     dim = 1 if logp.dim() > 1 else 0
     classes = logp._shape[dim]
     if smoothing > 0:
-        target = target * (1 - smoothing) + smoothing / classes
+        target = target * (1 - smoothing) + smoothing / max(classes, 1)
     product = logp * target if weight is None else logp * target * _along_classes(weight, logp)
     if reduction == "none":
         return -product.sum(dim)
     total = -product.sum()
-    return total / (logp.numel() / classes) if reduction == "mean" and classes else total
+    return total / (logp.numel() / classes if classes else nan) if reduction == "mean" else total
 
 
 @composite(
@@ -577,7 +578,7 @@ def linear_cross_entropy(
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear_cross_entropy.html
     """
     *outputs, features = linear_weight._shape
-    logits = linear(input, linear_weight.reshape(-1, features)).reshape(*input._shape[:-1], *outputs)
+    logits = linear(input, linear_weight.reshape(prod(outputs), features)).reshape(*input._shape[:-1], *outputs)
     if linear_bias is not None:
         logits = logits + linear_bias.reshape(*linear_bias._shape, *[1] * (len(outputs) - linear_bias.dim()))
     ignore_index = -100 if ignore_index is None else ignore_index

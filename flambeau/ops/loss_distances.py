@@ -34,7 +34,7 @@ def _squared(x, y):
 
 def _grad_of_square(g, reduction, input, target):
     d = input - target
-    return d * (g * (2 / d.numel() if reduction == "mean" else 2))
+    return d * (g * (2 / max(d.numel(), 1) if reduction == "mean" else 2))
 
 
 def _lower_squared(b, x, y):

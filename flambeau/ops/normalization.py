@@ -235,6 +235,10 @@ def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
     """
     given = {"input": input, "weight": weight, "bias": bias}
     require_tensors("native_group_norm", **{name: x for name, x in given.items() if x is not None})
+    if input.numel() != N * C * HxW:
+        raise RuntimeError(
+            f"Expected X.numel() == N * C * HxW to be true, but got false: {input.numel()} elements for {N} x {C} x {HxW}"
+        )
     form = (N, group, C // group, HxW)
     out, mean, var = group_norm_of_channels(input, weight, bias, form, (2, 3), (1, *form[1:3], 1), float(eps))
     return out, mean.reshape(N, group).to(out._dtype), (var + eps).rsqrt().reshape(N, group).to(out._dtype)

@@ -308,6 +308,8 @@ def matrix_norm(
     if abs(ord) == inf:
         first, second = second, first
     sums = vector_norm(A, 1, first, True)
+    if not sums.shape[second] and ord in (1, inf):  # of a matrix without elements
+        sums = sums.new_zeros([1 if d == second else size for d, size in enumerate(sums.shape)])
     extreme = sums.amax(second, keepdim=True) if ord in (1, inf) else sums.amin(second, keepdim=True)
     return extreme if keepdim else extreme.squeeze((first, second))
 

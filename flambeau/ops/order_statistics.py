@@ -201,7 +201,7 @@ def _quantile(name: str, input, q, dim, keepdim, interpolation, ignore_nan: bool
     if ignore_nan:
         ranks = q * (numbers - 1).clamp(min=0).to(q.dtype)
     else:
-        ranks = (q * (n - 1)).expand((*ranked.shape[:-1], max(q.numel(), 1))).masked_fill(numbers < n, n - 1)
+        ranks = (q * (n - 1)).expand((*ranked.shape[:-1], q.numel())).masked_fill(numbers < n, n - 1)
     ranks = _ROUNDING[interpolation](ranks)
     below = ranks.floor()
     result = ranked.gather(-1, below.long())

@@ -30,12 +30,13 @@ def _bins(n: int, output: int) -> tuple[np.ndarray, np.ndarray]:
     return i * n // output, -(-(i + 1) * n // output)
 
 
-def _output_size(name: str, input, output_size, dims: int) -> tuple[int, ...]:
+def _output_size(name: str, input, output_size, dims: int, may_be_empty: bool = False) -> tuple[int, ...]:
     require_tensors(name, input=input)
     shape = input._shape
     if len(shape) not in (dims + 1, dims + 2):
         raise RuntimeError(f"{name}(): Expected {dims + 1}D or {dims + 2}D tensor, but got {list(shape)}")
-    require_elements(name, input, len(shape) - dims if "avg" in name and dims < 3 else 1)  # the former may have no channels
+    if not may_be_empty:
+        require_elements(name, input, len(shape) - dims if "avg" in name and dims < 3 else 1)  # the former may have no channels
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * dims
     if len(sizes) != dims:
         raise RuntimeError(f"{name}: output_size must be {dims}, one int or a tuple of {dims}, but got {tuple(sizes)}")
@@ -131,8 +132,9 @@ _adaptive_avg_pool: dict[int, Any] = {dims: _adaptive_avg_record(dims) for dims 
 
 
 def _adaptive_avg_pooled(dims: int, input, output_size):
-    outputs = _output_size(f"adaptive_avg_pool{dims}d", input, output_size, dims)
-    if outputs == (1,) * dims:
+    one = output_size in (1, (1,) * dims, [1] * dims)
+    outputs = _output_size(f"adaptive_avg_pool{dims}d", input, output_size, dims, may_be_empty=one)
+    if one or outputs == (1,) * dims:
         return input.mean(tuple(range(-dims, 0)), keepdim=True)
     return _adaptive_avg_pool[dims](input, outputs)
 

@@ -94,6 +94,8 @@ def picked(x: np.ndarray, order: np.ndarray, dim: int) -> np.ndarray:
     """``np.take_along_axis(x, order, dim)``, which takes three times as long."""
     if x.ndim == 1:
         return x.take(order)
+    if not x.size:
+        return np.take_along_axis(x, order, dim)
     rows, order = x.swapaxes(dim, -1), order.swapaxes(dim, -1)
-    starts = np.arange(0, x.size, x.shape[dim] or 1).reshape((*rows.shape[:-1], 1))
+    starts = np.arange(0, x.size, x.shape[dim]).reshape((*rows.shape[:-1], 1))
     return rows.reshape(-1).take(order + starts).swapaxes(dim, -1)

@@ -295,7 +295,7 @@ def _aminmax_gradient(gs, input, min, max, dim, keepdim):
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False):
     """The least and the greatest element, of all or along ``dim``, as ``(min, max)``.
 
-    Raises ``RuntimeError`` for an empty dim.
+    Raises ``RuntimeError`` for a tensor without elements, and ``IndexError`` for a dim without.
 
     >>> import flambeau as torch
     >>> torch.aminmax(torch.tensor([3, 1, 2]))
@@ -307,6 +307,8 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False):
     """
     dims = wrap_dims(dim, input.dim())
     if product([input.shape[d] for d in dims]) == 0:
+        if dim is not None:
+            raise IndexError(f"aminmax: Expected reduction dim {dims[0]} to have non-zero size. The shape is {list(input.shape)}.")
         raise RuntimeError(
             "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity. "
             f"The input's shape is {list(input.shape)}."

@@ -303,7 +303,7 @@ def _unique_check(name: str, input, dim):
     refuse("unique" if dim is None else "unique_dim", input)
     if dim is not None:
         dim = wrap_dim(dim, input.dim())
-        if input.shape[dim] == 0 and input.numel() == 0 and any(n == 0 for d, n in enumerate(input.shape) if d != dim):
+        if any(n == 0 for d, n in enumerate(input.shape) if d != dim):
             raise RuntimeError(
                 "There are 0 sized dimensions, and they aren't selected, so unique cannot be applied: "
                 f"dim {dim} of shape {list(input.shape)}"

@@ -262,6 +262,8 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, a
             )
         weights = w if weights is None else weights * w
     total = n if weights is None else weights.sum()
+    if weights is not None and not total:
+        raise RuntimeError("cov(): weights sum to zero, can't be normalized")
     average = (x if weights is None else x * weights).sum(1) / total
     if aweights is None or correction == 0:
         freedom = total - correction

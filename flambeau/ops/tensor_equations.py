@@ -141,5 +141,5 @@ def torch_vander(x: Tensor, N: int | None = None, increasing: bool = False) -> T
         raise RuntimeError(f"x must be a one-dimensional tensor, got shape {list(x.shape)}")
     if N is not None and N < 0:
         raise RuntimeError("N must be non-negative.")
-    powers = x.new_empty((x.shape[0], 0)) if N == 0 else vander(x, N)
+    powers = x.new_empty((x.shape[0], 0)) if (x.shape[0] if N is None else N) == 0 else vander(x, N)
     return powers if increasing else powers.flip(-1)

@@ -67,3 +67,32 @@ def test_rows_of_bags(mode, index):
     """The class of the error; PyTorch has two texts for it."""
     program = f"F.embedding_bag(torch.tensor([[{index}, 2]]), torch.ones(10, 3), mode='{mode}').sum()"
     assert outcome(program + ".item()", flambeau) == outcome(program, torch) == "RuntimeError"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "F.mse_loss(x(0, 4), x(0, 4))",
+        "F.embedding(torch.zeros(0, 3, dtype=torch.long), x(5, 0)).sum()",
+        "F.embedding_bag(torch.zeros(0, 3, dtype=torch.long), x(5, 0)).sum()",
+        "F.scaled_dot_product_attention(x(2, 3, 0), x(2, 5, 0), x(2, 5, 2)).sum()",
+        "F.cross_entropy(x(3, 0), x(3, 0), label_smoothing=0.2, reduction='sum')",
+        "x(3, 0).sort(1).values.sum()",
+        "F.adaptive_avg_pool1d(x(2, 2, 0), 1).sum()",
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_of_nothing(program, dtype):
+    """A step on a batch, or a width, of nothing: gradients of zeros, of the shapes that PyTorch's have."""
+
+    def gradients(library):
+        leaves = []
+
+        def x(*shape):
+            leaves.append(library.zeros(shape, dtype=getattr(library, dtype), requires_grad=True))
+            return leaves[-1]
+
+        eval(program, {"torch": library, "F": library.nn.functional, "x": x}).backward()
+        return [(tuple(t.grad.shape), t.grad.tolist()) for t in leaves]
+
+    assert repr(gradients(flambeau)) == repr(gradients(torch))
