@@ -495,6 +495,9 @@ def _avg_pooled(dims, input, kernel_size, stride, padding, ceil_mode, count_incl
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
     settings, outputs = _settings(name, input, dims, kernel_size, stride, padding, 1, ceil_mode)
+    if dims == 3 and any(n < k for n, k in zip(input._shape[-3:], settings["kernel"], strict=True)):  # whatever the padding
+        (t, h, w), (kt, kh, kw) = input._shape[-3:], settings["kernel"]
+        raise RuntimeError(f"input image (T: {t} H: {h} W: {w}) smaller than kernel size (kT: {kt} kH: {kh} kW: {kw})")
     return _avg_pool[dims](
         input, settings["kernel"], settings["stride"], settings["padding"], outputs, tuple(input._shape[-dims:]),
         bool(count_include_pad), divisor_override,

@@ -117,8 +117,13 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     """
     x = x if x.dim() else x.reshape(1)
     n = x.shape[-1] if N is None else N
-    if n <= 0:
+    if n <= 1:
         raise RuntimeError(f"N must be greater than 1, got {n}")
+    return _powers(x, n)
+
+
+def _powers(x, n: int):
+    """Those of each element, from 0 on."""
     one = x.new_ones((*x.shape, 1), dtype=x.dtype if x.dtype is not dtypes.bool else dtypes.int64)
     powers = x.unsqueeze(-1).expand((*x.shape, n - 1)).cumprod(-1)
     return cat([one.to(powers.dtype), powers], -1)
@@ -141,5 +146,6 @@ def torch_vander(x: Tensor, N: int | None = None, increasing: bool = False) -> T
         raise RuntimeError(f"x must be a one-dimensional tensor, got shape {list(x.shape)}")
     if N is not None and N < 0:
         raise RuntimeError("N must be non-negative.")
-    powers = x.new_empty((x.shape[0], 0)) if (x.shape[0] if N is None else N) == 0 else vander(x, N)
+    n = x.shape[0] if N is None else N
+    powers = _powers(x, n) if n else x.new_empty((x.shape[0], 0))
     return powers if increasing else powers.flip(-1)
