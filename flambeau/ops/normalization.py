@@ -227,6 +227,8 @@ def group_norm(
 def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float):
     """:func:`group_norm` of (N, C, HxW), with the means and reciprocal standard deviations (N, group).
 
+    Raises ``RuntimeError`` where ``input`` has not ``N * C * HxW`` elements.
+
     >>> import flambeau as torch
     >>> torch.native_group_norm(torch.tensor([[[1.0, 3.0]]]), None, None, 1, 1, 2, 1, 1e-5)[1]
     tensor([[2.]])
