@@ -188,9 +188,11 @@ def _pads(padding, dims: int, name: str, kernel, stride, dilation) -> tuple[tupl
     if padding == "valid":
         return ((0, 0),) * dims
     if padding == "same":
+        if not kernel:
+            raise RuntimeError("weight should have at least three dimensions")
         if max(stride) > 1:
             raise RuntimeError("padding='same' is not supported for strided convolutions")
-        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=False)]  # the number of dims is checked next
         return tuple([(n // 2, n - n // 2) for n in totals])
     if isinstance(padding, str):
         raise RuntimeError(f"Invalid padding string: '{padding}'")

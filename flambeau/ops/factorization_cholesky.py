@@ -181,6 +181,8 @@ def _factor_gradient(common, L, upper):
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False):
     r"""The solution of :math:`A X = B`, given the Cholesky factor of ``A``.
 
+    Raises ``RuntimeError`` for what are no matrices.
+
     >>> import flambeau as torch
     >>> L = torch.tensor([[2.0, 0.0], [1.0, 2.0]])
     >>> torch.cholesky_solve(torch.tensor([[6.0], [7.0]]), L)  # of L @ L.T @ X = B
@@ -189,6 +191,8 @@ def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False):
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cholesky_solve.html
     """
+    if B.dim() < 2:
+        raise RuntimeError(f"b should have at least 2 dimensions, but has {B.dim()} dimensions instead")
     require_square("cholesky_solve", L)
     batch = broadcast_shapes(B.shape[:-2], L.shape[:-2])
     return (*batch, *B.shape[-2:]), B.dtype, (B, L), {"upper": bool(upper)}

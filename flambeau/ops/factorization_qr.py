@@ -215,8 +215,11 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.ormqr.html
     """
+    for name, x, least in (("input", input, 2), ("other", other, 2), ("tau", tau, 1)):
+        if x.dim() < least:
+            raise RuntimeError(f"torch.ormqr: {name} must have at least {least} dimensions.")
     side = -2 if left else -1
-    if other.dim() > 1 and input.dim() > 1 and tau.dim() and tau.shape[-1] != min(other.shape[side], input.shape[-1]):
+    if tau.shape[-1] != min(other.shape[side], input.shape[-1]):
         raise RuntimeError(f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])")
     if not left:
         product = ormqr(input, tau, conjugate_transpose(other), True, not transpose)

@@ -438,6 +438,8 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """``input`` with ``source`` written (or added) at ``index`` of ``input`` seen as one row.
 
+    Raises ``IndexError`` where ``source`` has not as many elements as ``index``.
+
     >>> import flambeau as torch
     >>> torch.put(torch.zeros(2, 2), torch.tensor([3, 0]), torch.tensor([1.0, 5.0]))
     tensor([[5., 0.],
@@ -445,5 +447,10 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.put.html
     """
+    if source.numel() != index.numel():
+        raise IndexError(
+            "put_(): Expected source and index to have the same number of elements, but got "
+            f"source.numel() = {source.numel()}, index.numel() = {index.numel()}"
+        )
     row = index_put(input.reshape(-1), (index.reshape(-1),), source.reshape(-1), bool(accumulate))
     return row.reshape(input.shape)

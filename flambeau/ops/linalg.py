@@ -289,6 +289,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         raise RuntimeError(
             f"linalg.solve: Expected A and B to have the same dtype, but found A of type {A.dtype} and B of type {B.dtype} instead"
         )
+    if not B.dim():
+        raise RuntimeError("linalg.solve: The input tensor B must have at least 2 dimensions.")
     vector = _is_vector(A, B)
     if vector and not left:
         raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False.")
@@ -442,6 +444,8 @@ _TriangularSolve = return_type("triangular_solve", "solution", "cloned_coefficie
 def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False):
     """The solution of a triangular system and a copy of ``A``; see :func:`linalg.solve_triangular`.
 
+    Raises ``RuntimeError`` for what are no matrices.
+
     >>> import flambeau as torch
     >>> A, b = torch.tensor([[1.0, 0.0], [1.0, 2.0]]), torch.tensor([[1.0], [5.0]])
     >>> torch.linalg.solve_triangular(A, b, upper=False).T  # the first result of triangular_solve(b, A, upper=False)
@@ -449,6 +453,11 @@ def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool =
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.triangular_solve.html
     """
+    for name, x in (("b", b), ("A", A)):
+        if x.dim() < 2:
+            raise RuntimeError(
+                f"torch.triangular_solve: Expected {name} to have at least 2 dimensions, but it has {x.dim()} dimensions instead"
+            )
     A = A.expand((*broadcast_shapes(A.shape[:-2], b.shape[:-2]), *A.shape[-2:]))
     matrix, upper_now = (A.mT, not upper) if transpose else (A, upper)
     return _TriangularSolve((_solve_triangular(matrix, b, upper_now, unitriangular), A.clone()))

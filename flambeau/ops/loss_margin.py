@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flambeau.core.size import broadcast_shapes
 from flambeau.ops import (
     layouts,
     loss_ctc,  # noqa: F401  (the loss that is left)
@@ -271,6 +272,8 @@ def soft_margin_loss(
 ) -> Tensor:
     r"""Logistic loss :math:`\log(1 + e^{-t x})` for targets of 1 and -1.
 
+    Raises ``RuntimeError`` for targets that do not broadcast to the input's shape.
+
     >>> import flambeau as torch
     >>> from flambeau.nn import functional as F
     >>> F.soft_margin_loss(torch.tensor([0.0, 100.0]), torch.tensor([1.0, 1.0]))
@@ -278,4 +281,7 @@ def soft_margin_loss(
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.soft_margin_loss.html
     """
+    broadcast = broadcast_shapes(input.shape, target.shape)
+    if broadcast != input.shape:
+        raise RuntimeError(f"output with shape {list(input.shape)} doesn't match the broadcast shape {list(broadcast)}")
     return _soft_margin_loss(input, target, checked_reduction(reduction, size_average, reduce))

@@ -357,9 +357,17 @@ def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     return diag_embed(input.reshape(-1), offset)
 
 
+def _require_vectors(tensors) -> None:
+    for t in tensors:
+        if t.dim() != 1:
+            raise RuntimeError(f"Expect a 1D vector, but got shape {list(t.shape)}")
+
+
 @composite(method=False, samples=lambda make: [Sample(make(2), make(3))])
 def cartesian_prod(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
     """All combinations of one element from each 1-d tensor, as rows.
+
+    Raises ``RuntimeError`` for tensors with another number of dims.
 
     >>> import flambeau as torch
     >>> torch.cartesian_prod(torch.tensor([1, 2]), torch.tensor([3, 4]))
@@ -371,6 +379,7 @@ def cartesian_prod(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cartesian_prod.html
     """
     listed: tuple[Any, ...] = tensors
+    _require_vectors(listed)
     if len(listed) == 1:
         return listed[0]
     sizes = tuple(t.shape[0] for t in listed)
@@ -382,6 +391,8 @@ def cartesian_prod(*tensors: Tensor | Sequence[Tensor]) -> Tensor:
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All ``r``-element combinations of a 1-d tensor, as rows, in the order of ``itertools``.
 
+    Raises ``RuntimeError`` for a tensor with another number of dims.
+
     >>> import flambeau as torch
     >>> torch.combinations(torch.tensor([1, 2, 3]))
     tensor([[1, 2],
@@ -390,6 +401,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.combinations.html
     """
+    _require_vectors((input,))
     if not r:
         return input.new_empty(0)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations

@@ -302,6 +302,8 @@ def _unique_consecutive_kernel(x, dim):
 def _unique_check(name: str, input, dim):
     refuse("unique" if dim is None else "unique_dim", input)
     if dim is not None:
+        if not input.dim():
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
         dim = wrap_dim(dim, input.dim())
         if any(n == 0 for d, n in enumerate(input.shape) if d != dim):
             raise RuntimeError(

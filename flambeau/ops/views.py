@@ -231,7 +231,7 @@ def ravel(input: Tensor):
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Splits ``dim`` into dims of ``sizes``; one may be ``-1``.
 
-    Raises ``RuntimeError`` for sizes whose product is not that of the dim.
+    Raises ``RuntimeError`` for sizes whose product is not that of the dim, and for a tensor without dims.
 
     >>> import flambeau as torch
     >>> torch.unflatten(torch.arange(6), 0, (2, -1))
@@ -240,6 +240,8 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.unflatten.html
     """
+    if not input.dim():
+        raise RuntimeError(f"unflatten got an unexpected error:\nDimension specified as {dim} but tensor has no dimensions")
     d = wrap_dim(dim, input.dim())
     sizes = tuple(sizes)
     n = input.shape[d]

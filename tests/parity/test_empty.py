@@ -96,3 +96,38 @@ def test_gradients_of_nothing(program, dtype):
         return [(tuple(t.grad.shape), t.grad.tolist()) for t in leaves]
 
     assert repr(gradients(flambeau)) == repr(gradients(torch))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "torch.cholesky_solve(z(3), torch.eye(3))",
+        "torch.triangular_solve(z(3), torch.eye(3))",
+        "torch.triangular_solve(z(3, 1), z(3))",
+        "torch.cartesian_prod(z(2, 2), z(2))",
+        "torch.combinations(z(2, 2))",
+        "torch.combinations(z())",
+        "torch.unique(z(), dim=0)",
+        "torch.unique_consecutive(z(), dim=0)",
+        "z().unflatten(0, (1, 1))",
+        "torch.put(z(2, 3), torch.tensor([0, 1]), z(3))",
+        "torch.put(z(2, 3), torch.tensor([0, 1]), z(1))",
+        "torch.linalg.solve(torch.eye(3), z())",
+        "torch.ormqr(z(3), z(3), z(3, 3))",
+        "torch.ormqr(z(3, 3), z(2), z(3, 3))",
+        "F.conv1d(z(2, 4, 3), z(4, 3), padding='same')",
+        "F.soft_margin_loss(z(), z(3, 4))",
+        "F.soft_margin_loss(z(3, 1), z(3, 4))",
+        "torch.linalg.vander(z(1))",
+        "F.avg_pool3d(z(1, 1, 2, 1), 2, 1, 1)",
+    ],
+)
+def test_too_few_dims(program):
+    """Refused in PyTorch's words."""
+
+    def refused(library):
+        with pytest.raises((RuntimeError, IndexError)) as caught:
+            eval(program, {"torch": library, "F": library.nn.functional, "z": lambda *shape: library.zeros(shape)})
+        return type(caught.value).__name__, str(caught.value).split("\n")[0][:24]
+
+    assert refused(flambeau) == refused(torch)
