@@ -10,7 +10,7 @@ import numpy as np
 from flambeau import dispatch
 from flambeau.core.size import broadcast_shapes, wrap_dim
 from flambeau.ops import layouts
-from flambeau.ops.matmul import mm
+from flambeau.ops.matmul import _broadcast_matmul, mm
 from flambeau.ops.norms import vector_norm
 from flambeau.ops.record import ErrorSample, Sample, composite, op
 from flambeau.ops.vector_products import dot
@@ -305,6 +305,26 @@ def _euclidean(x1: np.ndarray, x2: np.ndarray, by_product: bool) -> np.ndarray:
     return np.sqrt(square)
 
 
+def _expand_euclidean(e, x1, x2, by_product):
+    """The square of each distance, which is not rounded to half precision, and its root in the loop that makes it."""
+    x1, x2 = e.cast(x1, e.computing(x1)), e.cast(x2, e.computing(x2))
+    batch, n, r = broadcast_shapes(x1.shape[:-2], x2.shape[:-2]), x1.shape[-2], x2.shape[-2]
+    if not by_product:
+        x1, x2 = e.view(x1, (*x1.shape[:-1], 1, x1.shape[-1])), e.view(x2, (*x2.shape[:-2], 1, *x2.shape[-2:]))
+        square = e.fold_of("sum", _lower_squared_difference, (len(batch) + 2,), x1, x2, keepdim=False)
+        return e.map(lambda b, square: b.sqrt(square), square)
+    squares = [e.fold_of("sum", lambda b, x: b.mul(x, x), (len(x.shape) - 1,), x) for x in (x1, x2)]
+    turned = e.seen(x2, (*x2.shape[:-2], x2.shape[-1], r), (*x2.strides[:-2], x2.strides[-1], x2.strides[-2]), x2.offset)
+    products = e.node_of(_broadcast_matmul.op, (*batch, n, r), (x1, turned), {})
+    rows, columns = squares[0], e.view(squares[1], (*x2.shape[:-2], 1, r))
+    return e.map(lambda b, p, x, y: b.sqrt(b.max(0, b.add(b.sub(x, b.mul(p, 2)), y))), products, rows, columns)
+
+
+def _lower_squared_difference(b, x, y):
+    apart = b.sub(x, y)
+    return b.mul(apart, apart)
+
+
 def _distance_weights(g, out):
     return (g / out).masked_fill(out == 0, 0)
 
@@ -316,6 +336,7 @@ def _toward(weights, a, b):
 
 @op(
     kernel=_euclidean,
+    expand=_expand_euclidean,
     tensors="x1 x2",
     name="aten.cdist",
     grad={
@@ -335,6 +356,8 @@ def _cdist_euclidean(x1: Tensor, x2: Tensor, by_product):
         Sample(make(2, 3), make(4, 3)),
         Sample(make(2, 2, 3), make(3, 3), p=1.5),
         Sample(make(2, 3), make(2, 3), p=float("inf")),
+        Sample(make(2, 1, 3, 2), make(2, 4, 2)),
+        Sample(make(2, 1, 3, 2), make(2, 2, 4).mT, compute_mode="use_mm_for_euclid_dist"),
     ],
     errors=lambda make: [ErrorSample(RuntimeError, "must have the same number of columns", make(2, 3), make(2, 4))],
 )

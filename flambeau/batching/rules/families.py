@@ -164,7 +164,7 @@ for _name in ("_where", "complex", "polar", "abs", "angle", "frexp", "_to_dtype"
 LEADING = (
     "tril", "triu", "linalg.inv", "linalg.inv_ex", "aten.conjugate_cofactors", "linalg.det", "linalg.slogdet",
     "linalg.matrix_exp", "aten.linalg_cholesky", "aten.linalg_cholesky_ex", "aten.cholesky_inverse", "aten.permutation_of_pivots", "linalg.lu_factor_ex", "geqrf", "aten.linalg_eigh",
-    "aten.linalg_eigvalsh", "aten.linalg_pinv", "_linalg_lstsq", "_mapped_pad", "linalg.eig", "linalg.eigvals", "linalg.svd", "linalg.svdvals", "aten.cdist", "aten.pdist", "linalg.ldl_factor_ex",
+    "aten.linalg_eigvalsh", "aten.linalg_pinv", "_linalg_lstsq", "_mapped_pad", "linalg.eig", "linalg.eigvals", "linalg.svd", "linalg.svdvals", "aten.pdist", "linalg.ldl_factor_ex",
     "linalg.ldl_solve", "_one_hot",
 )  # fmt: skip
 """Ops on the last dims of their tensors, which take any others before them."""
@@ -181,7 +181,7 @@ def qr(call: Call) -> Any:
     return results.__class__((Q if call.mode == "r" else call.level.wrap(Q), call.level.wrap(R)))
 
 
-@rule("aten.matmul", "aten.linalg_solve", "aten.linalg_solve_again", "aten.linalg_solve_triangular", "cholesky_solve")
+@rule("aten.matmul", "aten.cdist", "aten.linalg_solve", "aten.linalg_solve_again", "aten.linalg_solve_triangular", "cholesky_solve")
 def broadcasting(call: Call) -> Any:
     """Two matrices, with leading dims that broadcast."""
     tensors = {k: x for k, x in call.arguments.items() if isinstance(x, Tensor)}
