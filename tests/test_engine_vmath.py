@@ -88,6 +88,19 @@ def test_float32(session, op):
     assert error[worst] <= MOST[op], f"{op}({x[worst]!r}) is off by {error[worst]:.2f} ulp"
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_normal_cdf(session, kind):
+    """Probabilities to the digits of the greatest ones."""
+    x = np.concatenate(
+        [np.linspace(-9, 9, 100001), np.nextafter(kind(5.5), [kind(0), kind(9)]), [5.5, -5.5, 1e-40, -1e-40, 3e38, -3e38]]
+    )
+    x = x.astype(kind)
+    exact = 0.5 * np.array([math.erfc(v) for v in x.astype(np.float64) * -math.sqrt(0.5)])
+    got = evaluate("normal_cdf", session, x)
+    assert got.min() == 0 and got.max() == 1
+    assert np.abs(got - exact).max() <= 2 * np.spacing(kind(0.5))
+
+
 def doubles(rng, op):
     """Arguments of every size, and more of those where the function is neither flat nor infinite."""
     sizes = np.exp2(rng.uniform(-1074, 1023, 700))
@@ -139,6 +152,7 @@ SPECIAL = {
     "tanh": [(INF, 1), (-INF, -1), (0.0, 0.0), (-0.0, -0.0), (1e-42, 1e-42)],
     "sigmoid": [(INF, 1), (-INF, 0), (0.0, 0.5)],
     "erf": [(INF, 1), (-INF, -1), (0.0, 0.0), (-0.0, -0.0)],
+    "normal_cdf": [(INF, 1), (-INF, 0), (0.0, 0.5), (-0.0, 0.5)],
     "sin": [(INF, NAN), (-INF, NAN), (0.0, 0.0), (-0.0, -0.0)],
     "cos": [(INF, NAN), (0.0, 1), (-0.0, 1)],
     "tan": [(INF, NAN), (0.0, 0.0), (-0.0, -0.0)],

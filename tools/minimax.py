@@ -90,6 +90,7 @@ FITS = {
     "erf_small": (lambda z: erf(z) - 1, lambda z: 1 / erf(z), (0, 1), (6, 12)),
     "erf_large, float32": (lambda x: -m.log(m.erfc(x)), lambda x: m.erfc(x) / m.erf(x), (1, 4), (6,)),
     "erf_large, float64": (lambda x: -m.log(m.erfc(x)), lambda x: m.erfc(x) / m.erf(x), (1, 6), (18,)),
+    "normal_tail": (lambda x: -m.log(m.ncdf(-x), 2), lambda x: m.ncdf(-x) * m.log(2), (0, mpf("5.5")), (8,)),
     "sin": (sin_tail, lambda z: z / sin(z), (0, QUARTER_PI), (3, 5)),
     "cos": (cos_tail, lambda z: z**2 / m.cos(m.sqrt(z)), (0, QUARTER_PI), (3, 5)),
     "atanh of pow": (atanh_tail, lambda z: z**2, (0, mpf("0.029438")), (6,)),

@@ -93,7 +93,7 @@ COMPARISONS = frozenset(["eq", "ne", "lt", "le", "gt", "ge"])
 
 COSTS = {
     "div": 4, "sqrt": 4, "rsqrt": 8, "exp": 16, "exp2": 16, "expm1": 16, "log": 16, "log2": 16, "log10": 16,
-    "log1p": 20, "tanh": 20, "sigmoid": 20, "erf": 30, "sin": 40, "cos": 40, "tan": 40, "pow": 100,
+    "log1p": 20, "tanh": 20, "sigmoid": 20, "erf": 30, "normal_cdf": 24, "sin": 40, "cos": 40, "tan": 40, "pow": 100,
     "rem": 100, "floordiv": 100, "fmod": 100, "truncdiv": 100,
 }  # fmt: skip
 """Rough costs of instructions, in vector instructions of the machine; 1 where not named."""
@@ -112,7 +112,7 @@ _SIGNATURES |= dict.fromkeys(["div", "copysign", "pow"], (2, (FLOATING,)))
 _SIGNATURES |= {"fma": (3, (FLOATING,)), "total": (1, _NUMBERS)}
 _SIGNATURES |= dict.fromkeys(
     ["sqrt", "rsqrt", "floor", "ceil", "trunc", "rint", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p",
-     "sin", "cos", "tan", "tanh", "sigmoid", "erf"],
+     "sin", "cos", "tan", "tanh", "sigmoid", "erf", "normal_cdf"],
     (1, (FLOATING,)),
 )  # fmt: skip
 

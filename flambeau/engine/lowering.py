@@ -175,4 +175,5 @@ class Body:
     exp, exp2, expm1 = _unary("exp"), _unary("exp2"), _unary("expm1")
     log, log2, log10, log1p = _unary("log"), _unary("log2"), _unary("log10"), _unary("log1p")
     sin, cos, tan = _unary("sin"), _unary("cos"), _unary("tan")
-    tanh, sigmoid, erf = _unary("tanh"), _unary("sigmoid"), _unary("erf")
+    tanh, sigmoid = _unary("tanh"), _unary("sigmoid")
+    erf, normal_cdf = _unary("erf"), _unary("normal_cdf")

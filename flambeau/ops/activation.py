@@ -305,7 +305,7 @@ def _gelu_slope_kernel(x, tanh):
 
 def _lower_gelu(b, x, tanh):
     if not tanh:
-        value = b.mul(b.mul(b.add(b.erf(b.mul(x, _ROOT_HALF)), 1), 0.5), x)
+        value = b.mul(b.normal_cdf(x), x)
         return value if b.result.itemsize == 8 else b.select(b.eq(x, np.inf), np.nan, value)
     inner = b.mul(_TANH_SCALE, b.add(x, b.mul(b.mul(b.mul(x, _TANH_CUBE), x), x)))
     return b.mul(b.mul(b.add(b.tanh(inner), 1), 0.5), x)
@@ -314,8 +314,7 @@ def _lower_gelu(b, x, tanh):
 def _lower_gelu_slope(b, x, tanh):
     square = b.mul(x, x)
     if not tanh:
-        below = b.mul(0.5, b.add(1, b.erf(b.mul(x, _ROOT_HALF))))
-        return b.add(below, b.mul(b.mul(x, b.exp(b.mul(square, -0.5))), _DENSITY))
+        return b.add(b.normal_cdf(x), b.mul(b.mul(x, b.exp(b.mul(square, -0.5))), _DENSITY))
     t = b.tanh(b.mul(b.mul(_TANH_SCALE, x), b.add(1, b.mul(_TANH_CUBE, square))))
     rate = b.mul(_TANH_SCALE, b.add(1, b.mul(3 * _TANH_CUBE, square)))
     bend = b.mul(b.mul(b.mul(0.5, x), b.sub(1, b.mul(t, t))), rate)
