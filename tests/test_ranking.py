@@ -86,3 +86,19 @@ def test_few_of_many(shape, dtype, largest, kind):
         np.testing.assert_array_equal(values, np.take(np.take_along_axis(x, order, dim), range(k), dim))
         np.testing.assert_array_equal(values, np.take_along_axis(x, found, dim))
         assert all(len(set(line)) == k for line in np.moveaxis(found, dim, -1).reshape(-1, k).tolist())
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("equal", ["all", "as many as are looked for"])
+@pytest.mark.parametrize("shape", [(2000,), (3, 500), (20001,), (70001,)], ids=str)
+def test_nan_beside_ties(shape, equal, largest):
+    """NaN is the greatest, also where as many others as are asked for are equal."""
+    for k in (1, 7):
+        x = np.full(shape, 3.0, np.float32)
+        if equal != "all":
+            x[..., 10 : 11 + k] = 5 if largest else 1
+        x[..., -1] = np.nan
+        values, found = sorting._topk_kernel(x, k, x.ndim - 1, largest, True)
+        order = ranking.stable_order(x, x.ndim - 1, largest)
+        np.testing.assert_array_equal(values, np.take_along_axis(x, order, -1)[..., :k])
+        np.testing.assert_array_equal(values, np.take_along_axis(x, found, -1))

@@ -84,7 +84,8 @@ def _check_scatter(name: str, input, dim: int, index, src=None) -> int:
 def _places(shape, index, dim):
     """Index arrays that address ``index``'s entries along ``dim`` and their own position along the others."""
     in_range(index, shape[dim], dim, RuntimeError)
-    grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    last = index.ndim - 1
+    grid = [np.arange(n).reshape((n,) + (1,) * (last - d)) for d, n in enumerate(index.shape)]
     grid[dim] = index
     return tuple(grid)
 

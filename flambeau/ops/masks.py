@@ -86,7 +86,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor):
 def _nonzero_kernel(x):
     if x.ndim == 1:
         return x.nonzero()[0][:, None]
-    return np.argwhere(x) if x.ndim else np.zeros((int(bool(x)), 0), np.int64)
+    return np.array(x.nonzero()).T if x.ndim else np.zeros((int(bool(x)), 0), np.int64)
 
 
 @op(

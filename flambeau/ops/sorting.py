@@ -98,6 +98,8 @@ def msort(input: Tensor) -> Tensor:
 
 _MANY = 1 << 13
 """Elements of one row of which few are sorted only if they are not beyond the last that is picked."""
+_FEWEST_PARTS = 1 << 9
+"""Into which such a row is divided: many vectors of them, and few elements beyond the edge."""
 _MANY_TIES = 1 << 16
 """Elements among which equal ones are picked as PyTorch picks them; of more, the first ones are."""
 
@@ -143,17 +145,29 @@ def _first_places(rows: np.ndarray, k: int, largest: bool) -> np.ndarray:
 
 
 def _candidates(row: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
-    """The places of the elements that are not less (or greater) than the ``k``-th; ``None`` where NaN is among the first ``k``."""
-    at = row.size - k if largest else k - 1
-    edge = np.partition(row, at)[at]
-    found = np.flatnonzero(row >= edge if largest else row <= edge)
-    return found if found.size >= k else None
+    """Places among which those of the ``k`` greatest (or least) elements are; ``None`` where there is a NaN.
+
+    The greatest elements of some parts of the row are found in one pass. The ``k``-th of these is not beyond the ``k``-th of all.
+    """
+    best = np.maximum.reduce if largest else np.minimum.reduce
+    parts = min(max(8 * k, _FEWEST_PARTS), row.size)
+    whole = row.size - row.size % parts
+    edges = best(row[:whole].reshape(-1, parts))
+    rest = row[whole:]
+    if np.isnan(best(edges)) or rest.size and np.isnan(best(rest)):
+        return None
+    at = parts - k if largest else k - 1
+    edge = np.partition(edges, at)[at]
+    return np.flatnonzero(row >= edge if largest else row <= edge)
 
 
 def _distinct_candidates(rows: np.ndarray, k: int, largest: bool) -> np.ndarray | None:
     """The places of the ``k`` greatest (or least) elements of each row in order; ``None`` where one more is equal to these, or NaN."""
     at = rows.shape[-1] - k if largest else k - 1
-    edges = np.partition(rows, at, axis=-1)[..., at : at + 1]
+    parted = np.partition(rows, at, axis=-1)
+    if largest and np.isnan(parted[..., at:]).any():
+        return None
+    edges = parted[..., at : at + 1]
     found = np.flatnonzero(rows >= edges if largest else rows <= edges)
     lines = rows.size // rows.shape[-1]
     if found.size != lines * k:

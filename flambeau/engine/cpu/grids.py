@@ -70,7 +70,8 @@ def grid_kernel(spec: GridSpec, session: Session | None = None) -> Made:
     block = spec.places if writer is _Scatter else -(-evenly(spec.places, _BLOCK) // 64) * 64
     blocks, size = -(-spec.places // block), spec.dtype.itemsize
     tasks = spec.images * blocks
-    divided = tasks > 1 and spec.images * spec.places * spec.channels >= WORTH_DIVIDING
+    around = 1 if spec.nearest else 1 << len(spec.sizes)
+    divided = tasks > 1 and spec.images * spec.places * spec.channels * around >= WORTH_DIVIDING
     numbers = {
         "tasks": tasks, "entry": threads.entry(light=False) if divided else 0, "blocks": blocks, "block": block,
         "places": spec.places, "channels": spec.channels, "image": spec.image[0] * size, "channel": spec.image[1] * size,
