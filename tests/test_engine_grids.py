@@ -9,6 +9,7 @@ pytest.importorskip("llvmlite")
 
 import flambeau as torch
 from flambeau.core import config
+from flambeau.engine.cpu import grids, threads
 from flambeau.nn import functional as F
 
 SETTINGS = [
@@ -84,3 +85,23 @@ def test_places_that_are_none(how):
         sane = ((np.abs(grid) < 1e9) | ~np.isfinite(grid)).all(-1)
         found = [np.where(sane[:, None], x, 0) for x in found]
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_threads(mode, monkeypatch):
+    """Blocks of places that threads do have the bits that one thread gives, the gradients too."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((2, 3, 20, 30)).astype(np.float32)
+    grid = rng.uniform(-1.2, 1.2, (2, 75, 80, 2)).astype(np.float32)
+    monkeypatch.setattr(config, "compile_after", 0)
+    monkeypatch.setattr(grids, "WORTH_DIVIDING", 1 << 10)
+    found = []
+    try:
+        for count in (1, 2, 3):
+            threads.resize(count)
+            found.append(results(images, grid, [LAID_OUT["whole"]] * 2, {"mode": mode, "align_corners": False}, None, False))
+    finally:
+        threads.resize(config.num_threads)
+    for other in found[1:]:
+        for a, b in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(b, a)
