@@ -29,6 +29,16 @@ def test_anything_but_a_tensor(op):
 
 
 @pytest.mark.parametrize("op", PUBLIC, ids=lambda op: op.name)
+def test_arrays_are_no_tensors(op):
+    """Arrays have much of a tensor's methods, so an op that did not ask would run, or fail at something else."""
+    for place, args, kwargs, _ in calls(op):
+        array = (args[place] if isinstance(place, int) else kwargs[place]).numpy()
+        given = ((*args[:place], array, *args[place + 1 :]), kwargs) if isinstance(place, int) else (args, {**kwargs, place: array})
+        name, text = told(op.function, *given)
+        assert name == "TypeError" and NAMES_THE_ARGUMENT.search(text), (place, name, text)
+
+
+@pytest.mark.parametrize("op", PUBLIC, ids=lambda op: op.name)
 def test_calls_that_fit_are_not_wrong(op):
     for sample in op.samples(Make()):
         assert wrong_tensor(op.function, sample.args, sample.kwargs) is None

@@ -13,6 +13,7 @@ import numpy as np
 
 from flambeau.ops import layouts, samples
 from flambeau.ops.numerics import in_blocks, in_double, polynomial
+from flambeau.ops.ranges import arange
 from flambeau.ops.record import ErrorSample, Sample, by_number, composite, pointwise
 from flambeau.ops.refusals import no_derivative, refuse
 from flambeau.ops.special_loops import lower_digamma, lower_lgamma
@@ -305,10 +306,8 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     """
     if p < 1:
         raise RuntimeError(f"p has to be greater than or equal to 1, but got {p}")
-    total = lgamma(input)
-    for j in range(1, p):
-        total = total + lgamma(input - j / 2)
-    return total + p * (p - 1) / 4 * log(pi)
+    halves = arange((1 - p) * 0.5, 0.5, 0.5, dtype=input.dtype if input.dtype.is_floating_point else None, device=input.device)
+    return lgamma(input.unsqueeze(-1) + halves).sum(-1) + p * (p - 1) / 4 * log(pi)
 
 
 @pointwise(

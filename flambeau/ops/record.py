@@ -23,6 +23,8 @@ from copy import copy
 from types import NoneType
 from typing import Any, Final
 
+import numpy as np
+
 from flambeau import dispatch
 from flambeau.core.dtypes import as_dtype, scalar_name
 from flambeau.core.dtypes import dtype as Dtype
@@ -238,6 +240,8 @@ def _decorator(form: str, check: Callable | None, settings: dict):
 
 plain: set[type] = {int, float, bool, complex, str}
 """Classes of arguments that are never asked what a call is to do; see :mod:`flambeau.tensor.overriding`."""
+_ARRAYS = frozenset([np.ndarray])
+"""Classes that have so much of a tensor's that an op might take them for one: they are looked for before it runs."""
 
 
 def public_function(record: Op, slots: Any = dispatch) -> Callable:
@@ -305,6 +309,8 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
                 return result
             if kwargs.get("layout") is not None and _wants_sparse(record, kwargs["layout"]):
                 return dispatch.sparse().of_layout(function, args, kwargs)
+            if not _ARRAYS.isdisjoint(map(type, args)) or kwargs and not _ARRAYS.isdisjoint(map(type, kwargs.values())):
+                raise_first([wrong_tensor(function, args, kwargs)])
         try:
             result = record.run_check(args, kwargs) if creates and watch is None else getattr(dispatch, slot)(record, args, kwargs)
         except Exception as error:
