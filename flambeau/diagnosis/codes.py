@@ -901,3 +901,129 @@ _code(
     "The loss has backward(), the optimizer step() and zero_grad(), the model parameters(), train() and eval().",
     "损失有 backward(),优化器有 step() 和 zero_grad(),模型有 parameters()、train() 和 eval()。",
 )
+_code(
+    "FB-DATA-10",
+    "The number of a batch for the batch",
+    "把批的序号当成了批",
+    "enumerate(loader) gives pairs of a number and a batch: for i, (x, y) in enumerate(loader).",
+    "enumerate(loader) 给出(序号, 批):for i, (x, y) in enumerate(loader)。",
+)
+_code(
+    "FB-DATA-11",
+    "Parts that are not the whole",
+    "各部分之和不是全部",
+    "random_split takes numbers that add up to the length, or shares that add up to 1.",
+    "random_split 要的是总和等于长度的个数,或总和为 1 的比例。",
+)
+_code(
+    "FB-DATA-12",
+    "A sample that is None",
+    "样本是 None",
+    "A function without return gives None, __getitem__ too.",
+    "没有 return 的函数返回 None,__getitem__ 也一样。",
+)
+_code(
+    "FB-LOOP-08",
+    "A number that is gone through",
+    "对一个数做循环",
+    "for goes through lists and ranges: range(n) has the n numbers from 0.",
+    "for 遍历的是列表或 range:range(n) 是从 0 起的 n 个数。",
+)
+_code(
+    "FB-STATE-04",
+    "Weights for a model",
+    "把权重当成模型",
+    "A state_dict is a table of names and tensors. The model, which computes, is made by its class and loads them.",
+    "state_dict 是名字和张量的表。计算用的模型由类建立,再读入它。",
+)
+_code(
+    "FB-STATE-05",
+    "A file with more than tensors",
+    "文件里不只有张量",
+    "torch.load reads tensors and plain containers; objects of classes only where that is allowed, as a file may be a stranger's.",
+    "torch.load 只读张量和普通容器;文件可能来自他人,读类的对象要明确允许。",
+)
+_code(
+    "FB-GRAPH-11",
+    "An autograd Function that is called",
+    "直接调用 autograd Function",
+    "A Function has no objects: MyFunction.apply(x) computes, and records how to go back.",
+    "Function 不建对象:MyFunction.apply(x) 计算并记录如何反传。",
+)
+_code(
+    "FB-GRAPH-12",
+    "saved_tensors without a comma",
+    "saved_tensors 少了逗号",
+    "ctx.saved_tensors is a tuple of all that was saved: x, = ctx.saved_tensors for one.",
+    "ctx.saved_tensors 是全部所存张量的元组:只有一个时写 x, = ctx.saved_tensors。",
+)
+_code(
+    "FB-GRAPH-13",
+    "Too few or too many gradients",
+    "梯度个数不对",
+    "backward of a Function gives as many results as forward takes inputs, None where there is no gradient.",
+    "Function 的 backward 给出的结果与 forward 的输入一样多,没有梯度的给 None。",
+)
+_code(
+    "FB-MODULE-05",
+    "A lazy layer before its first batch",
+    "惰性层还没见过数据",
+    "Lazy layers have no weights until the first batch says how many features there are.",
+    "惰性层在第一批数据说明特征数之前没有权重。",
+)
+_code(
+    "FB-TYPE-16",
+    "A tuple by accident",
+    "不小心成了元组",
+    "A comma at the end of a line makes a tuple of one; several results of a layer are a tuple too.",
+    "行末的逗号会建成一个元素的元组;层的几个结果也是元组。",
+)
+_code(
+    "FB-TYPE-17",
+    "Text and a tensor",
+    "文字与张量相加",
+    "Text is joined with text: print takes several things, and f'{x}' puts values into text.",
+    "文字只能与文字相接:print 可以接受多个值,f'{x}' 把值放进文字。",
+)
+_code(
+    "FB-CALL-10",
+    "A with without brackets",
+    "with 后面少了括号",
+    "torch.no_grad is a class; with wants an object: with torch.no_grad():.",
+    "torch.no_grad 是类;with 要的是对象:with torch.no_grad():。",
+)
+_code(
+    "FB-OPTIM-07",
+    "One beta for two",
+    "betas 只给了一个数",
+    "Arguments without names go by their place: the third of Adam is betas, a pair. Name them: momentum=, weight_decay=.",
+    "不写名字的参数按位置传:Adam 的第三个是 betas,是一对数。请写名字:momentum=、weight_decay=。",
+)
+_code(
+    "FB-DTYPE-08",
+    "A dtype in quotes",
+    "dtype 加了引号",
+    "dtypes are objects: torch.float32. NumPy takes text as well, torch does not.",
+    "dtype 是对象:torch.float32。NumPy 也接受文字,torch 不接受。",
+)
+_code(
+    "FB-SHAPE-19",
+    "A matrix's initial values for a vector",
+    "给向量用了矩阵的初始化",
+    "Xavier and Kaiming look at the inputs and outputs of a weight matrix; a bias starts at 0.",
+    "Xavier 和 Kaiming 看权重矩阵的输入输出个数;偏置从 0 开始。",
+)
+_code(
+    "FB-SHAPE-20",
+    "Batch norm of one sample",
+    "batch norm 只有一个样本",
+    "In training batch norm takes mean and variance over the batch, so it needs more than one value; in eval it uses those it has seen.",
+    "训练时 batch norm 在一批上求均值和方差,所以不能只有一个值;eval 时用以前记下的。",
+)
+_code(
+    "FB-SHAPE-21",
+    "An update in place that would grow",
+    "就地更新会改变形状",
+    "What is written to in place keeps its shape; x + y may have a larger one.",
+    "就地写入的张量形状不变;x + y 的形状可能更大。",
+)

@@ -26,7 +26,7 @@ def is_ours(file: str) -> bool:
 def keep_user_frames(error: BaseException | None) -> None:
     """Drops flambeau's frames, and those of Python's own import system, from ``error`` and from what caused it.
 
-    An error that no line of the user's led to keeps its frames.
+    An error that no line of the user's led to keeps its frames, unless it is what caused another.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -35,6 +35,6 @@ def keep_user_frames(error: BaseException | None) -> None:
         for entry in reversed(list(entries(error.__traceback__))):
             if not is_ours(entry.tb_frame.f_code.co_filename):
                 kept = TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
-        if kept is not None or isinstance(error, SyntaxError):
+        if kept is not None or isinstance(error, SyntaxError) or len(seen) > 1:
             error.__traceback__ = kept
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -20,6 +20,10 @@ class Operand(NamedTuple):
     value: Tensor
 
     def __str__(self) -> str:
+        from flambeau.nn.parameter import is_lazy
+
+        if is_lazy(self.value):
+            return f"{self.name} (a lazy layer's, not made yet)"
         return f"{self.name} {str(self.value.dtype).removeprefix('torch.')} {list(self.value.shape)}"
 
 
@@ -46,12 +50,16 @@ class Scene:
             return ""
         return linecache.getline(self.frame.f_code.co_filename, self._line, self.frame.f_globals).strip()
 
+    def search(self, pattern: str) -> re.Match[str] | None:
+        """The first match in a line of the user's file."""
+        if self.frame is None:
+            return None
+        lines = linecache.getlines(self.frame.f_code.co_filename, self.frame.f_globals)
+        return next((found for line in lines if (found := re.search(pattern, line))), None)
+
     def has(self, pattern: str) -> bool:
         """Whether any line of the user's file matches."""
-        if self.frame is None:
-            return False
-        lines = linecache.getlines(self.frame.f_code.co_filename, self.frame.f_globals)
-        return any(re.search(pattern, line) for line in lines)
+        return self.search(pattern) is not None
 
     @property
     def site(self) -> tuple[str, int] | None:

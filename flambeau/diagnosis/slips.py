@@ -43,6 +43,8 @@ def recognized(scene: Scene) -> tuple[str, Text] | None:
     """The code of the slip behind an error, and what to do."""
     for family in (
         "layers",
+        "data",
+        "functions",
         "python",
         "calls",
         "shapes",

@@ -17,6 +17,12 @@ def other_arguments(scene: Scene) -> Text | None:
     found = scene.found(r"^(\w+)\(\).*but expected (\w+\(.*?\)) \((.*)\)$")
     if found is None:
         return None
+    given = scene.found(r"got \((.*?)\), but expected")
+    names = re.findall(r"[(,] *(\w+)", found[2].partition("*")[0])
+    types = given[1].split(", ") if given is not None else []
+    if "size" in names and (place := names.index("size")) + 1 < len(types) and set(types[place:]) == {"int"}:
+        call = f"{found[1]}({', '.join(names[:place])}, ({', '.join('nmkl'[: len(types) - place])}))"
+        return Text(f"the sizes are one argument here, a tuple: write {call}", f"这里大小是一个参数,即元组:写 {call}")
     return Text(f"{found[3]}: write {_short(found[2])}", f"参数不符({found[3]}):写 {_short(found[2])}")
 
 
@@ -42,6 +48,12 @@ def missing_argument(scene: Scene) -> Text | None:
     if "self" in lacking.split(", "):
         return Text(
             "this is called on the class: make an object first, Net(), then call it", "这里是对类调用:先建对象 Net(),再调用"
+        )
+    passed = re.search(r"\w+\((\w+)\(\)\)", scene.line)
+    if passed is not None and scene.message.startswith(f"{passed[1]}()"):
+        return Text(
+            f"{passed[1]}() is a call, and with nothing: to hand the function over write {passed[0].replace('()', '')}",
+            f"{passed[1]}() 在这里就调用了它,而且没有参数:要把函数交出去,写 {passed[0].replace('()', '')}",
         )
     return Text(f"{lacking} is missing: give it in the call", f"缺少 {lacking}:调用时给出")
 
@@ -72,6 +84,22 @@ def _parameters(scene: Scene, name: str) -> str:
     )
 
 
+@slip(
+    "FB-CALL-03",
+    TypeError,
+    r"'(?:dim|axis|keepdim)' is an invalid keyword argument|\b(?:sum|max|min|abs|round|all|any|sorted)\(\) (?:got an unexpected|takes no) keyword",
+)
+def built_in_function(scene: Scene) -> Text | None:
+    call = re.search(r"(?<![\w.])(sum|max|min|abs|round|all|any|sorted)\((\w+)", scene.line)
+    if call is None or not isinstance(scene.names.get(call[2]), Tensor):
+        return None
+    method = {"sorted": "sort"}.get(call[1], call[1])
+    return Text(
+        f"this is Python's own {call[1]}, which knows no dims: write {call[2]}.{method}(dim=...), or torch.{method}",
+        f"这是 Python 自带的 {call[1]},不认识维度:写 {call[2]}.{method}(dim=...),或 torch.{method}",
+    )
+
+
 @slip("FB-CALL-03", TypeError, r"got an unexpected keyword argument '\w+'")
 def unknown_keyword(scene: Scene) -> Text | None:
     found = scene.found(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
@@ -90,7 +118,22 @@ def unknown_keyword(scene: Scene) -> Text | None:
     return Text(f"{found[1]} has no {found[2]!r}; it takes {names}", f"{found[1]} 没有参数 {found[2]!r};它接受 {names}")
 
 
-@slip("FB-CALL-04", TypeError, r"'(?:method|builtin_function_or_method|function)' object is not (?:iterable|subscriptable)")
+@slip("FB-CALL-10", (TypeError, AttributeError), r"'type' object does not support the context manager protocol|__enter__")
+def context_without_brackets(scene: Scene) -> Text | None:
+    found = re.match(r"with ([\w.]+)", scene.line)
+    if found is None or not isinstance(scene.value(found[1]), type):
+        return None
+    return Text(
+        f"{found[1]} is a class: write with {found[1]}():, with brackets", f"{found[1]} 是类:写 with {found[1]}():,要有括号"
+    )
+
+
+@slip(
+    "FB-CALL-04",
+    TypeError,
+    r"'(?:method|builtin_function_or_method|function)' object is not (?:iterable|subscriptable)|must be Tensor, not (?:method|builtin_function_or_method)"
+    r"|unsupported operand type\(s\) for .*'(?:method|builtin_function_or_method)'",
+)
 def not_called(scene: Scene) -> Text | None:
     size = re.search(r"([\w.]+)\.size\[(.+?)\]", scene.line)
     if size is not None:
@@ -99,7 +142,7 @@ def not_called(scene: Scene) -> Text | None:
             f"size 是方法:写 {size[1]}.size({size[2]}),或 {size[1]}.shape[{size[2]}]",
         )
     for path in re.findall(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?![\w(])", scene.line):
-        if inspect.ismethod(scene.value(path)):
+        if inspect.ismethod(scene.value(path)) or inspect.isbuiltin(scene.value(path)):
             return Text(f"{path} is a method: call it, {path}()", f"{path} 是方法:要调用它,{path}()")
     return Text("a method is named where its result is meant: put () behind it", "这里需要方法的结果:在后面加 ()")
 
@@ -150,6 +193,27 @@ def pair_of_results(scene: Scene) -> Text | None:
     return Text(
         "max, min, sort, topk and median along a dim give (values, indices): write x.max(dim=1).values, or values, indices = x.max(dim=1)",
         "沿维的 max、min、sort、topk、median 返回 (values, indices):写 x.max(dim=1).values,或 values, indices = x.max(dim=1)",
+    )
+
+
+@slip("FB-TYPE-17", TypeError, r"can only concatenate str \(not \"Tensor\"\) to str")
+def text_and_tensor(scene: Scene) -> Text | None:
+    name = next((n for n in re.findall(r"[A-Za-z_]\w*", scene.line) if isinstance(scene.names.get(n), Tensor)), "x")
+    one = isinstance(tensor := scene.names.get(name), Tensor) and tensor.numel() == 1
+    return Text(
+        f"text and a tensor cannot be added: write print('...', {name}), or f'... {{{name}{'.item():.4f' if one else ''}}}'",
+        f"文字和张量不能相加:写 print('...', {name}),或 f'... {{{name}{'.item():.4f' if one else ''}}}'",
+    )
+
+
+@slip("FB-OPTIM-07", TypeError, r"'float' object is not (?:subscriptable|iterable)|cannot unpack non-iterable float")
+def one_beta(scene: Scene) -> Text | None:
+    beta = scene.given("betas")
+    if not isinstance(beta, float):
+        return None
+    return Text(
+        f"Adam takes two betas, for the gradient and for its square: write betas=({beta}, 0.999); momentum={beta} is SGD's",
+        f"Adam 的 betas 是两个数,分别用于梯度和它的平方:写 betas=({beta}, 0.999);momentum={beta} 是 SGD 的参数",
     )
 
 
@@ -290,6 +354,10 @@ def module_called(scene: Scene) -> Text | None:
     r"'\w+' object cannot be interpreted as an integer|must be tuple of ints|found element of type float|must be int, not float|must be int, not str",
 )
 def size_that_is_no_integer(scene: Scene) -> Text | None:
+    keyword = scene.found(r"found element of type (?:torch\.)?(device|dtype)|must be tuple of ints, not (?:torch\.)?(device|dtype)")
+    if keyword is not None:
+        name = keyword[1] or keyword[2]
+        return Text(f"after the sizes come keywords: write {name}=...", f"大小之后用关键字参数:写 {name}=...")
     for name in re.findall(r"[A-Za-z_]\w*", scene.line):
         value = scene.names.get(name)
         if isinstance(value, float) and value.is_integer():

@@ -25,10 +25,19 @@ def batch_norm(scene: Scene) -> Text | None:
 @slip(
     "FB-SHAPE-13",
     RuntimeError,
-    r"input\.size\(-1\) must be equal to input_size|input has inconsistent input_size|For (?:un)?batched .*-D input, hx",
+    r"input\.size\(-1\) must be equal to input_size|input has inconsistent input_size|For (?:un)?batched .*-D input, hx"
+    r"|Expected hidden(?:\[\d\])? size",
 )
 def recurrent(scene: Scene) -> Text | None:
     found = scene.found(r"Expected (\d+), got (\d+)")
+    state = scene.found(r"size \((\d+), (\d+), (\d+)\), got \[(\d+), (\d+), (\d+)\]")
+    if state is not None and state[2] != state[5] and (state[1], state[3]) == (state[4], state[6]):
+        return Text(
+            f"the state is of {state[5]} sequences, and this batch has {state[2]} (the last of a pass is often smaller): begin each batch without a state, "
+            "or leave the small one out, DataLoader(..., drop_last=True)",
+            f"状态属于 {state[5]} 个序列,而这一批有 {state[2]} 个(一轮的最后一批常常较小):每批都不传状态,"
+            "或去掉较小的那批,DataLoader(..., drop_last=True)",
+        )
     if found is None:
         return Text(
             "the state is (layers, N, hidden): leave it out to begin with zeros, or make it with the N of this batch",
@@ -82,8 +91,19 @@ def swapped(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-SHAPE-14", RuntimeError, r"size mismatch, got input|must be a matrix|inconsistent tensor size, expected tensor")
+@slip(
+    "FB-SHAPE-14",
+    RuntimeError,
+    r"size mismatch, got input|must be a matrix|inconsistent tensor size, expected tensor|1D tensors expected",
+)
 def matrix_and_vector(scene: Scene) -> Text | None:
+    if scene.found("1D tensors expected"):
+        call = re.search(r"(\w+)\.dot\(([\w.]+)\)", scene.line)
+        product = f"{call[1]} @ {call[2]}" if call is not None else "x @ w"
+        return Text(
+            f"dot is of two vectors here, though not in NumPy: for matrices write {product}",
+            f"这里的 dot 只用于两个向量(与 NumPy 不同):矩阵写 {product}",
+        )
     if scene.found("must be a matrix"):
         return Text(
             "mm takes two matrices: for a vector write a @ v, or v.unsqueeze(1), which is (n, 1)",
@@ -227,3 +247,46 @@ def no_such_key(scene: Scene) -> Text | None:
                 f"{path} has no {scene.error.args[0]!r}; it has {names}", f"{path} 没有 {scene.error.args[0]!r};它有 {names}"
             )
     return None
+
+
+@slip("FB-SHAPE-19", ValueError, r"Fan in and fan out can not be computed")
+def fan_of_a_vector(scene: Scene) -> Text | None:
+    return Text(
+        "such initial values are for matrices, and this is a vector (a bias): write if p.dim() > 1: before it, or name the weights alone",
+        "这种初始化用于矩阵,而这里是向量(偏置):在前面写 if p.dim() > 1:,或只对权重调用",
+    )
+
+
+@slip("FB-SHAPE-20", ValueError, r"Expected more than 1 value per channel when training")
+def batch_of_one(scene: Scene) -> Text | None:
+    return Text(
+        "batch norm compares the samples of a batch, and here is one alone: write net.eval() to test it; in training use larger batches, "
+        "DataLoader(..., drop_last=True) if the last one is too small",
+        "batch norm 在一批的样本之间比较,而这里只有一个:测试时先 net.eval();训练时用更大的批,最后一批太小就写 DataLoader(..., drop_last=True)",
+    )
+
+
+@slip("FB-SHAPE-21", RuntimeError, r"output with shape \[.*\] doesn't match the broadcast shape")
+def update_that_grows(scene: Scene) -> Text | None:
+    found = re.match(r"([\w.]+)\s*([-+*/])=\s*(.+)", scene.line)
+    if found is None:
+        return Text(
+            "what is written to in place keeps its shape: give the result a name of its own", "就地写入不能改变形状:给结果另取名字"
+        )
+    mended = f"{found[1]} = {found[1]} {found[2]} {found[3]}"
+    return Text(
+        f"{found[2]}= writes into {found[1]}, whose shape stays as it is: write {mended}, or bring {found[3]} to its shape (.sum(0) for a bias)",
+        f"{found[2]}= 是写进 {found[1]},它的形状不变:写 {mended},或把 {found[3]} 变成同样的形状(偏置用 .sum(0))",
+    )
+
+
+@slip("FB-CLASS-03", RuntimeError, r"Class values must be smaller than num_classes")
+def one_hot_out_of_range(scene: Scene) -> Text | None:
+    found = scene.found(r"There is a (\d+) for (\d+) classes")
+    if found is None:
+        return None
+    return Text(
+        f"classes are counted from 0: {found[2]} of them are 0 to {int(found[2]) - 1}, got {found[1]}. Subtract the smallest, y - y.min(), or write "
+        f"num_classes={int(found[1]) + 1}",
+        f"类别从 0 数起:{found[2]} 类是 0 到 {int(found[2]) - 1},得到 {found[1]}。减去最小的 y - y.min(),或写 num_classes={int(found[1]) + 1}",
+    )

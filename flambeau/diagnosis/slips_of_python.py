@@ -13,7 +13,10 @@ from flambeau.diagnosis.scene import Scene
 from flambeau.diagnosis.slips import slip
 from flambeau.tensor import Tensor
 
-_FULL_WIDTH = dict(zip("（）【】，：；“”‘’！＝＋－＊／．　《》｛｝", "()[],:;\"\"''!=+-*/. <>{}", strict=True))
+_FULL_WIDTH = dict(
+    zip("（）【】，、：；“”‘’！＝＋－−–—＊×／÷．　\u00a0《》｛｝＃", "()[],,:;\"\"''!=+----**//.  <>{}#", strict=True)
+)
+_FULL_WIDTH |= {"≤": "<=", "≥": ">=", "≠": "!="} | {chr(0xFF10 + digit): str(digit) for digit in range(10)}
 
 _ELSEWHERE = {  # names of other frameworks, and what they are called here
     "Dense": "nn.Linear(in_features, out_features)",
@@ -40,13 +43,29 @@ _METHODS_ELSEWHERE = {  # methods that arrays and lists have
     "zero": "x.zero_(): methods that write in place end in _",
     "cuda_": "x.to(device)",
     "len": "len(x)",
+    "attach_grad": "x.requires_grad_()",
+    "as_in_ctx": "x.to(device)",
+    "as_in_context": "x.to(device)",
+    "asnumpy": "x.detach().numpy()",
+    "asscalar": "x.item()",
 }
+
+_MODULES_ELSEWHERE = {  # methods that models have in other frameworks
+    "add": "net.append(layer), or all layers at once in nn.Sequential(...)",
+    "initialize": "nothing: weights are drawn when a layer is made; net.apply(f) changes them",
+    "collect_params": "net.parameters()",
+    "fit": "a loop: loss = loss_fn(net(x), y), optimizer.zero_grad(), loss.backward(), optimizer.step()",
+    "predict": "net(x), under net.eval() and torch.no_grad()",
+    "hybridize": "net = torch.compile(net), or nothing",
+    "summary": "print(net)",
+}
+_PACKAGES = {"cv2": "opencv-python", "PIL": "pillow", "sklearn": "scikit-learn", "skimage": "scikit-image", "yaml": "pyyaml"}
 
 
 @slip("FB-SYNTAX-01", SyntaxError)
 def full_width(scene: Scene) -> Text | None:
     found = [c for c in scene.line if c in _FULL_WIDTH]
-    if not found or not scene.found("invalid character|invalid decimal|unterminated string"):
+    if not found or not scene.found("invalid character|invalid non-printable|invalid decimal|unterminated string"):
         return None
     mended = "".join(_FULL_WIDTH.get(c, c) for c in scene.line).strip()
     return Text(
@@ -156,6 +175,11 @@ def without_torch(scene: Scene) -> Text | None:
              "TensorDataset": "from torch.utils.data import TensorDataset"}  # fmt: skip
     if hasattr(scene.names.get("self"), name):
         return Text(f"{name} belongs to the module: write self.{name}", f"{name} 属于模块:写 self.{name}")
+    spelt = {"true": "True", "false": "False", "null": "None", "none": "None", "nan": "float('nan')", "inf": "float('inf')"}
+    if name in spelt:
+        return Text(f"Python spells it {spelt[name]}", f"Python 里写作 {spelt[name]}")
+    if isinstance(getattr(flambeau, name, None), flambeau.dtype):
+        return Text(f"dtypes are torch's: write torch.{name}", f"dtype 在 torch 里:写 torch.{name}")
     if name in homes:
         return Text(
             f"{name!r} is not imported: begin the program with {homes[name]}", f"没有导入 {name!r}:在程序开头写 {homes[name]}"
@@ -182,6 +206,14 @@ def without_torch(scene: Scene) -> Text | None:
 @slip("FB-IMPORT-01", ImportError)
 def missing_import(scene: Scene) -> Text | None:
     root = (getattr(scene.error, "name", None) or "").partition(".")[0]
+    if root.lower() in ("pytorch", "touch", "troch"):
+        return Text("the package is called torch: write import torch", "这个包叫 torch:写 import torch")
+    if isinstance(scene.error, ModuleNotFoundError) and root and scene.error.name == root and root not in ("flambeau", "torch"):
+        package = _PACKAGES.get(root, root)
+        return Text(
+            f"{root} is not installed here: python -m pip install {package}, with the python that runs the program ({sys.executable})",
+            f"这里没有安装 {root}:python -m pip install {package},要用运行程序的那个 python({sys.executable})",
+        )
     if root not in ("flambeau", "torch"):  # which is flambeau under the disguise
         return None
     return Text(
@@ -247,6 +279,64 @@ def missing_in_tensor(scene: Scene) -> Text | None:
         f"flambeau's Tensor has no {name!r}; dir(torch.Tensor) lists what it has",
         f"flambeau 的 Tensor 没有 {name!r};dir(torch.Tensor) 可以列出它有什么",
     )
+
+
+@slip("FB-TYPE-12", AttributeError, r"'(?:max|min|sort|topk|median|mode|kthvalue|cummax|cummin)' object has no attribute")
+def one_of_two_results(scene: Scene) -> Text | None:
+    error = scene.error
+    pair = getattr(error, "obj", None)
+    if not (isinstance(pair, tuple) and hasattr(pair, "values")):
+        return None
+    op = type(pair).__name__
+    name = next((n for n in re.findall(r"[A-Za-z_]\w*", scene.line) if scene.names.get(n) is pair), "it")
+    larger = {"max": ("; for the larger of each number and 0, x.clamp(min=0)", ";要每个数与 0 中较大的,写 x.clamp(min=0)")}
+    more = larger.get(op, ("", ""))
+    return Text(
+        f"{op} along a dim gives (values, indices): write {name}.values{more[0]}",
+        f"沿维的 {op} 返回 (values, indices):写 {name}.values{more[1]}",
+    )
+
+
+@slip("FB-NAME-07", AttributeError)
+def model_of_another_framework(scene: Scene) -> Text | None:
+    from flambeau.nn import Module
+
+    error = scene.error
+    if not (isinstance(error, AttributeError) and isinstance(error.obj, Module)):
+        return None
+    kind, name = type(error.obj).__name__, error.name or ""
+    if name in _MODULES_ELSEWHERE:
+        return Text(f"modules have no {name}; write {_MODULES_ELSEWHERE[name]}", f"模块没有 {name};写 {_MODULES_ELSEWHERE[name]}")
+    inside = [n for n, layer in error.obj.named_children() if n.isdigit() and hasattr(layer, name)]
+    if inside:
+        owner = re.search(rf"([\w.]+)\.{re.escape(name)}\b", scene.line)
+        path = owner[1] if owner is not None else "net"
+        return Text(
+            f"{kind} has no {name}, its layers have: write {path}[{inside[0]}].{name}",
+            f"{kind} 没有 {name},它里面的层才有:写 {path}[{inside[0]}].{name}",
+        )
+    return None
+
+
+@slip("FB-TYPE-16", (AttributeError, TypeError), r"'tuple' object (?:has no attribute|is not callable)")
+def comma_at_the_end(scene: Scene) -> Text | None:
+    for path in re.findall(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", scene.line):
+        path = path.removesuffix(f".{getattr(scene.error, 'name', None)}")
+        value = scene.value(path)
+        if not isinstance(value, tuple):
+            continue
+        if len(value) == 1 and (made := scene.search(rf"{re.escape(path)}\s*=.*,\s*(?:#.*)?$")):
+            return Text(
+                f"{path} is a tuple of one, because of the comma at the end of {made[0].strip()!r}: take the comma away",
+                f"{path} 是只有一个元素的元组,因为 {made[0].strip()!r} 末尾有逗号:去掉逗号",
+            )
+        if value and all(isinstance(part, Tensor) for part in value) and isinstance(scene.error, AttributeError):
+            return Text(
+                f"{path} is a tuple of {len(value)} tensors, as the state of an LSTM is: write tuple(t.{scene.error.name}() for t in {path}), or take "
+                f"one, {path}[0]",
+                f"{path} 是 {len(value)} 个张量的元组(LSTM 的状态就是这样):写 tuple(t.{scene.error.name}() for t in {path}),或取一个,{path}[0]",
+            )
+    return None
 
 
 @slip("FB-CALL-01", AttributeError)

@@ -59,6 +59,14 @@ def no_graph(scene: Scene) -> Text | None:
 
 @slip("FB-GRAPH-05", RuntimeError, r"Can't call numpy\(\) on Tensor that requires grad")
 def numpy_of_graph(scene: Scene) -> Text | None:
+    import flambeau
+
+    for name in re.findall(r"\bnp\.(\w+)\(", scene.line):
+        if hasattr(flambeau, name):
+            return Text(
+                f"np.{name} computes with arrays, which have no gradients: write torch.{name}(...)",
+                f"np.{name} 用数组计算,没有梯度:写 torch.{name}(...)",
+            )
     return Text(
         "this tensor is on the tape, and an array is not: write x.detach().numpy()",
         "该张量在计算图上,数组不在:写 x.detach().numpy()",

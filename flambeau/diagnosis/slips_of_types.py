@@ -34,8 +34,10 @@ def dtypes_differ(scene: Scene) -> Text | None:
 def float_classes(scene: Scene) -> Text | None:
     target = scene.operand("target")
     name = target.name if target is not None else "target"
+    kind = str(target.value.dtype).removeprefix("torch.") if target is not None and not target.value.is_floating_point() else ""
     return Text(
-        f"expected class numbers as integers, got floats: write {name}.long()", f"类别编号应为整数,得到浮点数:写 {name}.long()"
+        f"expected class numbers as integers of 64 bits, got {kind or 'floats'}: write {name}.long()",
+        f"类别编号应为 64 位整数,得到{kind or '浮点数'}:写 {name}.long()",
     )
 
 
@@ -50,6 +52,13 @@ def float_index(scene: Scene) -> Text | None:
     return Text(
         f"rows are looked up by integers, got floats: write {name}.long()", f"查表用的下标应为整数,得到浮点数:写 {name}.long()"
     )
+
+
+@slip("FB-DTYPE-08", TypeError, r"must be torch\.dtype, not str")
+def dtype_in_quotes(scene: Scene) -> Text | None:
+    found = re.search(r"['\"](\w+)['\"]", scene.line)
+    name = found[1] if found is not None else "float32"
+    return Text(f"a dtype is an object, not text: write dtype=torch.{name}", f"dtype 是对象,不是文字:写 dtype=torch.{name}")
 
 
 @slip("FB-DTYPE-04", RuntimeError, r"[Oo]nly Tensors of floating point and complex dtype can require gradients")
@@ -91,8 +100,17 @@ def no_tensor(scene: Scene) -> Text | None:
     found = scene.found(r"must be Tensor, not (?:numpy\.)?(\w+)")
     assert found is not None
     how = "torch.from_numpy(x).float()" if found[1] == "ndarray" else "torch.tensor(x)"
-    value = scene.given("input")
+    place = scene.found(r"^(\w+)\(\): argument '(\w+)'")
+    value = scene.given(place[2] if place is not None else "input")
+    if place is not None and place[1] in ("maximum", "minimum") and found[1] in ("int", "float"):
+        bound = "min" if place[1] == "maximum" else "max"
+        return Text(
+            f"{place[1]} compares two tensors: with a number n write x.clamp({bound}=n)",
+            f"{place[1]} 比较两个张量:与数 n 比较写 x.clamp({bound}=n)",
+        )
     name = next((n for n, v in scene.names.items() if v is value and value is not None and not n.startswith("_")), "x")
+    if name not in scene.line:
+        name = repr(value) if isinstance(value, (int, float)) else "x"
     return Text(
         f"expected a tensor, got {found[1]}: write {how.replace('x', name)}",
         f"应为张量,得到 {found[1]}:写 {how.replace('x', name)}",
@@ -108,11 +126,17 @@ def one_list(scene: Scene) -> Text | None:
 
 @slip("FB-TYPE-04", TypeError, r"is not a Module subclass")
 def class_for_layer(scene: Scene) -> Text | None:
+    from flambeau import nn
+
     if scene.found(r"^(?:list|tuple) is not"):
         return Text(
             "expected layers one by one: write nn.Sequential(*layers), or without the [ ]",
             "层要逐个给出:写 nn.Sequential(*layers),或去掉 [ ]",
         )
+    if scene.found(r"^str is not"):
+        text = next((m for m in re.findall(r"['\"](\w+)['\"]", scene.line)), "relu")
+        layer = next((n for n in dir(nn) if n.lower() == text.lower()), "ReLU")
+        return Text(f"expected a layer, got its name as text: write nn.{layer}()", f"应为一个层,得到的是文字:写 nn.{layer}()")
     if scene.found(r"Tensor is not a Module"):
         return Text(
             "expected a layer, got a tensor: containers hold layers, and weights are nn.Parameter",
@@ -287,54 +311,10 @@ def format_of_many(scene: Scene) -> Text | None:
     )
 
 
-@slip("FB-TYPE-15", TypeError, r"iteration over a 0-d tensor")
+@slip("FB-TYPE-15", TypeError, r"iteration over a 0-d tensor|len\(\) of a 0-d tensor")
 def iteration_over_one(scene: Scene) -> Text | None:
     name = next((o.name for o in scene.operands), "x")
     return Text(
         f"{name} is one number, and has nothing to go through: use {name}.item(), or go through what it was made of",
         f"{name} 只是一个数,没有可以逐个取的东西:用 {name}.item(),或遍历算出它的那个张量",
     )
-
-
-@slip("FB-DATA-07", TypeError, r"can't convert np\.ndarray of type numpy\.(?:object_|str_)")
-def objects_in_an_array(scene: Scene) -> Text | None:
-    return Text(
-        "the array holds objects (None, text, rows of several lengths) and not numbers: look at a.dtype, fill the gaps, and write a.astype(np.float32)",
-        "数组里是对象(None、文字、长短不一的行)而不是数:看一下 a.dtype,补上缺失值,再写 a.astype(np.float32)",
-    )
-
-
-@slip("FB-DATA-08", ValueError, r"(?:not enough|too many) values to unpack \(expected \d")
-def parts_of_a_batch(scene: Scene) -> Text | None:
-    from flambeau.utils.data import DataLoader, TensorDataset
-
-    if not re.match(r"for .+ in ", scene.line):
-        return None
-    loader = next(
-        (v for n, v in scene.names.items() if isinstance(v, DataLoader) and re.search(rf"\b{re.escape(n)}\b", scene.line)), None
-    )
-    if loader is None and "DataLoader(" not in scene.line:
-        return None
-    if loader is not None and isinstance(loader.dataset, TensorDataset):
-        count = len(loader.dataset.tensors)
-        return Text(
-            f"this data set has {count} tensor(s), so each batch has {count}: write TensorDataset(x, y) for pairs",
-            f"这个数据集有 {count} 个张量,每批就有 {count} 个:成对的数据写 TensorDataset(x, y)",
-        )
-    return Text(
-        "a batch has the parts that a sample has: let the data set give pairs, for tensors TensorDataset(x, y), not (x, y) or x alone",
-        "一批的组成与一个样本相同:让数据集给出一对,张量就用 TensorDataset(x, y),不是 (x, y) 或单独的 x",
-    )
-
-
-@slip("FB-DATA-08", TypeError, r"list indices must be integers or slices, not str")
-def batch_by_name(scene: Scene) -> Text | None:
-    for name, key in re.findall(r"([A-Za-z_]\w*)\[['\"](\w+)['\"]\]", scene.line):
-        value = scene.names.get(name)
-        if isinstance(value, list) and value and all(isinstance(part, Tensor) for part in value):
-            return Text(
-                f"{name} is a list of {len(value)} tensors: write {', '.join('xyzabc'[: len(value)])} = {name}; names as {key!r} are there where the "
-                "data set's samples are dicts",
-                f"{name} 是 {len(value)} 个张量的列表:写 {', '.join('xyzabc'[: len(value)])} = {name};数据集的样本是字典时才有 {key!r} 这样的名字",
-            )
-    return None
