@@ -124,7 +124,8 @@ class autocast:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _mode.cast = self._found.pop()
+        _mode.cast = self._found[-1]
+        self._found.pop()
 
     def __call__(self, function: Callable) -> Callable:
         @functools.wraps(function)

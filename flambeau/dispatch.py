@@ -27,11 +27,12 @@ class _GradMode(threading.local):
     asked = True
     threads = True  # whether programs allow a backward pass to use some
 
-    def off(self) -> bool | None:
-        """Takes operations off the tape; what ``enabled`` is to be set back to. Inference mode goes on: there it stays ``None``."""
-        previous = self.enabled
-        self.enabled = previous and False
-        return previous
+    def off(self) -> None:
+        """Takes operations off the tape. Inference mode goes on: there ``enabled`` stays ``None``.
+
+        It is called inside of a ``try`` that sets ``enabled`` back: a signal handler may raise when a call has returned.
+        """
+        self.enabled = self.enabled and False
 
 
 class _Autocast(threading.local):

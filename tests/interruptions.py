@@ -15,12 +15,15 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
 import flambeau as torch
+from flambeau import dispatch
 from flambeau.core import config
 from flambeau.core.errors import is_own_file
+from flambeau.dispatch import grad_mode
 from flambeau.engine.flight import lock
 
 _CALLS = {dis.opmap[name] for name in dis.opmap if name.startswith(("CALL", "JUMP_BACKWARD", "POP_JUMP_BACKWARD"))}
@@ -55,10 +58,12 @@ class Injector:
 
     def _opcode(self, frame, event: str, arg):
         if event == "opcode":
-            key = id(frame)
-            if self._last.get(key) in _CALLS:
+            key, code, at = id(frame), frame.f_code, frame.f_lasti
+            last = self._last.get(key)
+            # What a signal handler raises belongs to the call that has returned, and so to the block that this is in.
+            if last is not None and code.co_code[last] in _CALLS and _block(code, last) == _block(code, at):
                 self._place(frame)
-            self._last[key] = frame.f_code.co_code[frame.f_lasti]
+            self._last[key] = at
         elif event == "return":
             self._last.pop(id(frame), None)
         return self._opcode
@@ -69,6 +74,16 @@ class Injector:
             self.where = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
             sys.settrace(None)
             self.handler()
+
+
+@cache
+def _blocks(code) -> list:
+    return dis._parse_exception_table(code)  # type: ignore[attr-defined]
+
+
+def _block(code, at: int) -> int | None:
+    """Where an exception that is raised at an instruction is handled in its function."""
+    return next((entry.target for entry in _blocks(code) if entry.start <= at < entry.end), None)
 
 
 class Programs:
@@ -193,6 +208,55 @@ class Programs:
         ]
 
     @staticmethod
+    def modes():
+        class Double(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x * 2
+
+            @staticmethod
+            def backward(ctx, g):
+                return g * 2
+
+        def init():
+            torch.manual_seed(0)
+            norm = torch.nn.BatchNorm1d(2)
+            w = torch.ones(3, 2, requires_grad=True)
+            return {"w": w, "t": torch.zeros(3, 2), "mean": norm.running_mean, "_norm": norm}
+
+        def without(s):
+            with torch.no_grad():
+                s["t"].add_(s["w"] * 2)
+
+        def with_again(s):
+            with torch.no_grad(), torch.enable_grad():
+                (s["w"] * 3).sum().item()
+
+        def in_inference(s):
+            with torch.inference_mode():
+                return (s["w"] + 1).sum().item()
+
+        @torch.no_grad()
+        def decorated(s):
+            s["t"].mul_(0.5)
+
+        def cast(s):
+            with torch.autocast("cpu", torch.bfloat16):
+                return (s["w"] @ s["w"].T).sum().item()
+
+        def custom(s):
+            Double.apply(s["w"]).sum().backward()
+
+        def saved(s):
+            with torch.autograd.graph.saved_tensors_hooks(lambda t: t * 1, lambda t: t):
+                s["w"].square().sum().backward()
+
+        def normalised(s):
+            s["_norm"](s["t"]).sum().item()
+
+        return init, [without, with_again, in_inference, decorated, cast, custom, custom, saved, normalised, without]
+
+    @staticmethod
     def shared_with_numpy():
         def init():
             a = np.ones(6, np.float32)
@@ -204,6 +268,14 @@ class Programs:
             lambda s: s["t"].mul_(3),
             lambda s: s["u"].add_(s["t"]).sum().item(),
         ]
+
+
+def modes() -> tuple:
+    """What is switched for a while, such as gradients by ``no_grad``."""
+    return grad_mode.enabled, grad_mode.asked, grad_mode.inference, dispatch.autocast.cast, dispatch.watch
+
+
+USUAL = modes()
 
 
 def state_of(s: dict) -> dict[str, np.ndarray]:
@@ -267,6 +339,11 @@ class Checked:
             pass
         if lock._is_owned():
             return f"{self.name}, place {at} ({injector.where}): the lock is not released"
+        if (left := modes()) != USUAL:
+            grad_mode.enabled, grad_mode.asked, grad_mode.inference, dispatch.autocast.cast, dispatch.watch = USUAL
+            if injector.where.endswith("in __exit__"):  # before the end of a ``with`` has done anything, as PyTorch's may be, too
+                return None
+            return f"{self.name}, place {at} ({injector.where}): modes are left as {left}"
         found = state_of(s)
         if injector.where == "":
             return None if same(found, self.states[-1]) else "not interrupted, and wrong"

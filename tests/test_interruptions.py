@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import signal
+from pathlib import Path
 
 import pytest
 
+import flambeau
 from flambeau.core import config
 from flambeau.engine import flight
 from tests.interruptions import NAMES, Checked
@@ -52,3 +55,17 @@ def test_training_that_is_interrupted(mode):
         assert not run(8, seed=0)
     finally:
         gc.callbacks[:] = kept
+
+
+def test_gradients_are_switched_off_where_they_are_switched_on_again():
+    """A handler may raise when the call that switches them off has returned: so that is in the ``try`` that ends it."""
+    outside = []
+    for path in Path(flambeau.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        inside = {
+            id(node) for t in ast.walk(tree) if isinstance(t, ast.Try) and t.finalbody for part in t.body for node in ast.walk(part)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node).endswith("grad_mode.off()") and id(node) not in inside:
+                outside.append(f"{path.name}:{node.lineno}")
+    assert not outside

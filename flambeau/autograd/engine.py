@@ -71,8 +71,8 @@ def run_backward(
         add_to_leaves(watcher.gradients)
         return results
     finally:
-        repetition.begin()
         grad_mode.enabled = previous
+        repetition.begin()
 
 
 def _run(
@@ -353,8 +353,9 @@ def follow(t: Tensor, retain_graph: bool) -> bool:
     """Does ``t.backward()``, and says so, if it is like passes that have repeated often."""
     done = repetition.follow(t, retain_graph)
     if done.__class__ is dict:
-        previous = grad_mode.off()
+        previous = grad_mode.enabled
         try:
+            grad_mode.off()
             _run([_root(t)], _root_gradients((t,), None), retain_graph, None, True, None, done)  # type: ignore[arg-type]
         finally:
             grad_mode.enabled = previous

@@ -248,8 +248,9 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         recording = bool(grad_mode.enabled) and any(e is not None for e in edges)
         ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         separate = cls.setup_context is not Function.setup_context
-        previous = grad_mode.off()
+        previous = grad_mode.enabled
         try:
+            grad_mode.off()
             if separate:
                 result = cls.forward(*args, **kwargs)
                 cls.setup_context(ctx, args, result)
@@ -312,8 +313,9 @@ def _own(o, moves: bool, args: tuple, ctx: BackwardNode, separate: bool):
 
 
 def _viewed(t: Tensor) -> Tensor:
-    previous = grad_mode.off()
+    previous = grad_mode.enabled
     try:
+        grad_mode.off()
         return t.view_as(t)
     finally:
         grad_mode.enabled = previous
@@ -402,8 +404,9 @@ def once_differentiable(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def wrapper(ctx, *args):
-        previous = grad_mode.off()
+        previous = grad_mode.enabled
         try:
+            grad_mode.off()
             outputs = function(ctx, *args)
         finally:
             grad_mode.enabled = previous

@@ -31,8 +31,13 @@ class no_grad(_NoParamDecoratorContextManager):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.no_grad.html
     """
 
+    mode = False
+
     def __enter__(self) -> None:
-        self.previous = _switch(False)
+        self.previous = grad_mode.enabled, grad_mode.asked
+        grad_mode.asked = self.mode
+        if self.previous[0] is not None:  # no call from here to the block, for a signal handler may raise after one
+            grad_mode.enabled = self.mode
 
     def __exit__(self, *exc) -> None:
         grad_mode.enabled, grad_mode.asked = self.previous
@@ -41,8 +46,7 @@ class no_grad(_NoParamDecoratorContextManager):
 class enable_grad(no_grad):
     """Operations inside are put on the tape, also within :class:`no_grad`."""
 
-    def __enter__(self) -> None:
-        self.previous = _switch(True)
+    mode = True
 
 
 class set_grad_enabled(_DecoratorContextManager):

@@ -107,8 +107,9 @@ def follow(t: Tensor, retain_graph: bool) -> bool | dict[Node, Sequence]:
     if candidates is None or config.eager or anomaly.enabled or dispatch.autocast.cast is not None or dispatch.watch is not None:
         return False
     length = _length(entry)
-    previous = grad_mode.off()
+    previous = grad_mode.enabled
     try:
+        grad_mode.off()
         for candidate in candidates if len(candidates) == 1 else _likely(candidates, length):
             done = candidate[1](t, entry, retain_graph)
             if done is not False:

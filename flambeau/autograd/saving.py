@@ -145,8 +145,9 @@ def sort_of(x) -> tuple | None:
 
 
 def _without_tape(hook: Callable, value):
-    previous = grad_mode.off()
+    previous = grad_mode.enabled
     try:
+        grad_mode.off()
         return hook(value)
     finally:
         grad_mode.enabled = previous

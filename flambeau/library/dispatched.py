@@ -56,9 +56,10 @@ def _ask(overload: OpOverload, args: list, kwargs: dict[str, Any]) -> Any:
     """What the classes among the arguments make of a call with bound arguments, which is below the tape."""
     given, named = overload._schema.without_defaults(args, kwargs)
     classes = _classes((*given, *named.values()))
-    before, subclasses = grad_mode.off(), state.subclasses
-    state.subclasses = False
+    before, subclasses = grad_mode.enabled, state.subclasses
     try:
+        grad_mode.off()
+        state.subclasses = False
         for cls in classes:
             ask: Callable = partial(overload.rules[cls], cls) if cls in overload.rules else cls.__torch_dispatch__  # type: ignore[attr-defined]
             result = ask(overload, tuple(classes), tuple(given), named)
@@ -116,8 +117,9 @@ def intercept(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     on_tape = _wants_gradient(values) and not _is_constant(op.short_name)
     if on_tape and op.form == "composite":
         return interception.run(op, args, kwargs)  # whose own calls come here
-    before = grad_mode.off()
+    before = grad_mode.enabled
     try:
+        grad_mode.off()
         result = apart(op, args, kwargs)
         if result is NotImplemented:
             result = in_aten(op.name, args, kwargs)

@@ -84,8 +84,9 @@ def _move(*moves: tuple) -> None:
 
     Each is ``(running, value, momentum, factor)``: towards ``factor`` times ``value``, if ``running`` is given.
     """
-    enabled = grad_mode.off()
+    enabled = grad_mode.enabled
     try:
+        grad_mode.off()
         moved = [
             (running, (running * (1 - momentum)).add(value.view(running._shape), alpha=momentum * factor))
             for running, value, momentum, factor in moves

@@ -162,8 +162,9 @@ def composite_follower(
 
 def _write(input: Tensor, result: Tensor) -> None:
     """Assigns ``result`` off the tape."""
-    enabled = grad_mode.off()
+    enabled = grad_mode.enabled
     try:
+        grad_mode.off()
         dispatch.assign(input, result)
     finally:
         grad_mode.enabled = enabled
