@@ -16,6 +16,9 @@ from flambeau.core.random import Generator as _Generator
 from flambeau.tensor.tensor import Tensor as Tensor
 from flambeau.tensor.types import Device as _Device
 from flambeau.library.schema import Argument as Argument
+from flambeau.library.schema_types import DeviceObjType as DeviceObjType
+from flambeau.tensor.overriding import DisableTorchFunction as DisableTorchFunction
+from flambeau.tensor.overriding import DisableTorchFunctionSubclass as DisableTorchFunctionSubclass
 from flambeau.library.keys import DispatchKeySet as DispatchKeySet
 from flambeau.cpu import Event as Event
 from flambeau.library.schema import FunctionSchema as FunctionSchema
@@ -27,8 +30,13 @@ from flambeau.library.schema_types import OptionalType as OptionalType
 from flambeau._C import PyTorchFileReader as PyTorchFileReader
 from flambeau.core.results import ReturnType as ReturnType
 from flambeau.jit.modules import ScriptFunction as ScriptFunction
+from flambeau.jit.modules import ScriptModule as ScriptModule
 from flambeau.core.size import Size as Size
 from flambeau.cpu import Stream as Stream
+from flambeau.symbolic import SymBool as SymBool
+from flambeau.symbolic import SymFloat as SymFloat
+from flambeau.symbolic import SymInt as SymInt
+from flambeau.library.schema_types import TensorType as TensorType
 from flambeau.tensor.typed_storages import TypedStorage as TypedStorage
 from flambeau.tensor.storages import UntypedStorage as UntypedStorage
 from flambeau.checks import _assert as _assert
@@ -269,9 +277,6 @@ CharStorage: Any
 CharTensor: Any
 ComplexDoubleStorage: Any
 ComplexFloatStorage: Any
-DeviceObjType: Any
-DisableTorchFunction: Any
-DisableTorchFunctionSubclass: Any
 DispatchKey: Any
 DoubleStorage: Any
 DoubleTensor: Any
@@ -290,16 +295,11 @@ LongStorage: Any
 LongTensor: Any
 class OutOfMemoryError(RuntimeError): ...
 PyTorchFileWriter: Any
-ScriptModule: Any
 ShortStorage: Any
 ShortTensor: Any
 Storage: Any
 StorageBase: Any
-SymBool: Any
-SymFloat: Any
-SymInt: Any
 Tag: Any
-TensorType: Any
 __version__: Any
 def _segment_reduce(data: Tensor, reduce: _str, *, lengths: Tensor | None = None, indices: Tensor | None = None, offsets: Tensor | None = None, axis: _int = 0, unsafe: _bool = False, initial: _complex | None = None) -> Tensor: ...
 def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor: ...

@@ -182,6 +182,8 @@ def home(name: str, value: Any) -> str | None:
             module = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
             if getattr(importlib.import_module(module), name, None) is value:
                 return module
+    if isinstance(value, type) and not codes and value.__module__.startswith("flambeau."):  # all that it has is its base's
+        return value.__module__ if getattr(importlib.import_module(value.__module__), name, None) is value else None
     return None
 
 
