@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dis
+import inspect
 import os
 import random
 import sys
@@ -53,7 +54,8 @@ class Injector:
         if not is_own_file(code.co_filename) and code.co_filename not in ("<recipe>", "<update>"):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        self._place(frame)
+        if not code.co_flags & inspect.CO_GENERATOR:  # one that is closed is called in this sense, and runs no code of its own
+            self._place(frame)
         return self._opcode
 
     def _opcode(self, frame, event: str, arg):
