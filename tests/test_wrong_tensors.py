@@ -8,7 +8,9 @@ import pytest
 
 import flambeau as torch
 from flambeau.ops.samples import Make
+from flambeau.ops.wrong_settings import flags_of
 from flambeau.ops.wrong_tensors import wrong_tensor
+from tests.test_ops import leaves
 from tests.wrong_tensors import PUBLIC, calls, told
 
 NAMES_THE_ARGUMENT = re.compile(
@@ -65,3 +67,20 @@ def test_other_errors_stay_as_they_are():
     with pytest.raises(RuntimeError, match="must match the size") as caught:
         torch.maximum(torch.ones(2), torch.ones(3))
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("op", PUBLIC, ids=lambda op: op.name)
+def test_flags_are_true_or_false(op):
+    """What Python would ask for its truth is no flag: PyTorch's compiled functions take nothing but a ``bool``."""
+    for sample in op.samples(Make(requires_grad=False)):
+        for place, flag in flags_of(op):
+            for wrong in (1.5, "text", None, [True]):
+                if place < len(sample.args):
+                    given = (*sample.args[:place], wrong, *sample.args[place + 1 :]), sample.kwargs
+                else:
+                    given = sample.args, {**sample.kwargs, flag: wrong}
+                if not leaves(given):
+                    continue  # it makes a tensor of nothing
+                name, text = told(op.function, *given)
+                assert name == "TypeError" and re.search(f"'{flag}'.* must be bool, not|invalid combination", text), (flag, wrong, text)
+        break

@@ -166,7 +166,7 @@ def scalar_tensor(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """A tensor of no dimensions with the value ``s``, of the default dtype unless another is given.
 
@@ -189,7 +189,7 @@ def empty_permuted(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ):
     """A tensor whose dimensions lie in memory in the order ``physical_layout``, the outermost first; values are any.
 

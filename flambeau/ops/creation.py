@@ -112,7 +112,7 @@ def zeros(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
     names: Any = None,
 ) -> Tensor:
     """A tensor of zeros. ``dtype`` defaults to the default dtype.
@@ -136,7 +136,7 @@ def ones(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
     names: Any = None,
 ) -> Tensor:
     """A tensor of ones, of the default dtype unless ``dtype`` is given.
@@ -153,7 +153,7 @@ def ones(
 
 @composite(**_FILL_SAMPLES)
 def empty(
-    *size: int | Sequence[int], dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False, memory_format: memory_format | None = None, names: Any = None
+    *size: int | Sequence[int], dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool | None = False, memory_format: memory_format | None = None, names: Any = None
 ) -> Tensor:  # fmt: skip
     """A tensor whose content is not promised (zeros here, so that programs are deterministic).
 
@@ -176,7 +176,7 @@ def full(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
     names: Any = None,
 ) -> Tensor:
     """A tensor filled with ``fill_value``; its dtype follows the value where not given.
@@ -223,7 +223,7 @@ def zeros_like(
     device: Device = None,
     requires_grad: bool = False,
     memory_format: memory_format | None = None,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """Zeros of ``input``'s shape and dtype.
 
@@ -245,7 +245,7 @@ def ones_like(
     device: Device = None,
     requires_grad: bool = False,
     memory_format: memory_format | None = None,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """Ones of ``input``'s shape and dtype.
 
@@ -267,7 +267,7 @@ def empty_like(
     device: Device = None,
     requires_grad: bool = False,
     memory_format: memory_format | None = None,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """A tensor of ``input``'s shape and dtype whose content is not promised.
 
@@ -290,7 +290,7 @@ def full_like(
     device: Device = None,
     requires_grad: bool = False,
     memory_format: memory_format | None = None,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """A tensor of ``input``'s shape and dtype filled with ``fill_value``.
 
@@ -313,7 +313,7 @@ def empty_strided(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ):
     """A tensor of given shape and strides whose content is not promised.
 
@@ -341,7 +341,7 @@ def new_zeros(
     device: Device = None,
     requires_grad: bool = False,
     layout: layout | None = None,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """Zeros of ``input``'s dtype.
 
@@ -362,7 +362,7 @@ def new_ones(
     device: Device = None,
     requires_grad: bool = False,
     layout: layout | None = None,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """Ones of ``input``'s dtype.
 
@@ -384,7 +384,7 @@ def new_empty(
     device: Device = None,
     requires_grad: bool = False,
     layout: layout | None = None,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ):
     """A tensor of ``input``'s dtype whose content is not promised.
 
@@ -407,7 +407,7 @@ def new_full(
     device: Device = None,
     requires_grad: bool = False,
     layout: layout | None = None,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """A tensor of ``input``'s dtype filled with ``fill_value``.
 
@@ -431,7 +431,7 @@ def new_empty_strided(
     device: Device = None,
     requires_grad: bool = False,
     layout: layout | None = None,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ):
     """A tensor of ``input``'s dtype with given shape and strides.
 
@@ -550,7 +550,7 @@ def hann_window(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """The Hann window :math:`\\frac12 (1 - \\cos(2 \\pi n / N))`.
 
@@ -574,7 +574,7 @@ def hamming_window(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """The Hamming window :math:`\\alpha - \\beta \\cos(2 \\pi n / N)`.
 

@@ -32,7 +32,7 @@ def eye(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """Ones on the diagonal, zeros elsewhere.
 

@@ -81,7 +81,7 @@ _MADE: dict[str, Any] = {
 
 @composite(**_MADE)
 def rand(
-    *size: int | Sequence[int], generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False, names: Any = None
+    *size: int | Sequence[int], generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool | None = False, names: Any = None
 ):  # fmt: skip
     """Samples of the uniform distribution on [0, 1).
 
@@ -98,7 +98,7 @@ def rand(
 
 @composite(**_MADE)
 def randn(
-    *size: int | Sequence[int], generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False, names: Any = None
+    *size: int | Sequence[int], generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool | None = False, names: Any = None
 ):  # fmt: skip
     """Samples of the normal distribution with mean 0 and variance 1 (complex ones share it between their parts).
 
@@ -129,7 +129,7 @@ def _whole(value, name: str, argument: str, position: int) -> int:
 )  # fmt: skip
 def randint(
     *args: Any, low: int | None = None, high: int | None = None, size: Sequence[int] | None = None, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ):  # fmt: skip
     """Integers from ``low`` (0 where not given) to ``high - 1``: ``randint(high, size)``, ``randint(low, high, size)``.
 
@@ -164,7 +164,7 @@ def randint(
 
 @composite(method=False, tensors="", out="dtype", errors=lambda make: [ErrorSample(RuntimeError, "negative dimension", -1)])
 def randperm(
-    n: int, *, generator: Generator | None = None, dtype: dtype | None = dtypes.int64, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False
+    n: int, *, generator: Generator | None = None, dtype: dtype | None = dtypes.int64, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool | None = False
 ):  # fmt: skip
     """The integers ``0 .. n - 1`` in a random order.
 
@@ -188,7 +188,7 @@ def randperm(
 )  # fmt: skip
 def normal(
     mean: Tensor | float = 0.0, std: Tensor | float = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ):  # fmt: skip
     """Samples of normal distributions: one for each element of the tensors ``mean`` and ``std``, or ``size`` of one.
 
@@ -243,7 +243,7 @@ def _like(input, draw, dtype, device, requires_grad, memory_format):
 
 @composite(method=False)
 def rand_like(
-    input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, memory_format: memory_format | None = None, pin_memory: bool = False
+    input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, memory_format: memory_format | None = None, pin_memory: bool | None = False
 ):  # fmt: skip
     """Samples of the uniform distribution on [0, 1), of ``input``'s shape and dtype.
 
@@ -264,7 +264,7 @@ def rand_like(
 
 @composite(method=False)
 def randn_like(
-    input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, memory_format: memory_format | None = None, pin_memory: bool = False
+    input: Tensor, *, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, memory_format: memory_format | None = None, pin_memory: bool | None = False
 ):  # fmt: skip
     """Samples of the standard normal distribution, of ``input``'s shape and dtype.
 
@@ -286,7 +286,7 @@ def randn_like(
 @composite(method=False)
 def randint_like(
     input: Tensor, *bounds: Any, low: int = 0, high: Tensor | int | None = None, generator: Generator | None = None, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False,
-    memory_format: memory_format | None = None, pin_memory: bool = False,
+    memory_format: memory_format | None = None, pin_memory: bool | None = False,
 ):  # fmt: skip
     """Integers from ``low`` to ``high - 1``, of ``input``'s shape and dtype: ``(input, high)`` or ``(input, low, high)``.
 

@@ -85,7 +85,7 @@ def arange(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """``start, start + step, ...`` below ``end``; ``int64`` where all are integers, else the default dtype.
 
@@ -225,7 +225,7 @@ def linspace(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """``steps`` numbers from ``start`` to ``end``, both included, evenly spaced.
 
@@ -294,7 +294,7 @@ def logspace(
     layout: layout | None = None,
     device: Device = None,
     requires_grad: bool = False,
-    pin_memory: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """``base`` to the powers of :func:`linspace`.
 

@@ -37,7 +37,7 @@ from flambeau.ops.autocasting import POLICIES
 from flambeau.ops.call_cache import CallCache
 from flambeau.ops.numbers import as_numbers, number_places
 from flambeau.ops.spelling import in_other_words
-from flambeau.ops.wrong_settings import wrong_setting
+from flambeau.ops.wrong_settings import NO_FLAGS, flags_of, wrong_setting
 from flambeau.ops.wrong_tensors import wrong_tensor
 
 registry: dict[str, Op] = {}
@@ -251,6 +251,7 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
     composed, makes = slot == "compose", record.out in ("dtype", "row")
     creates = composed and not record.tensors and record.layout is None  # there is nothing that a recipe could be found by
     recipes, autocast, policy = record.recipes, dispatch.autocast, POLICIES.get(record.name)
+    flags = flags_of(record)
 
     def explained(called: Callable, error: Any, args: tuple, kwargs: dict):
         """Raises what an error means, or returns the result for other spellings of the arguments; ``NotImplemented``: it says all."""
@@ -311,6 +312,9 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
                 return dispatch.sparse().of_layout(function, args, kwargs)
             if not _ARRAYS.isdisjoint(map(type, args)) or kwargs and not _ARRAYS.isdisjoint(map(type, kwargs.values())):
                 raise_first([wrong_tensor(function, args, kwargs)])
+        for place, flag in flags:
+            if (args[place] if place < len(args) else kwargs.get(flag, True)).__class__ in NO_FLAGS:
+                raise_first([wrong_setting(function, args, kwargs)])
         try:
             result = record.run_check(args, kwargs) if creates and watch is None else getattr(dispatch, slot)(record, args, kwargs)
         except Exception as error:

@@ -154,7 +154,7 @@ def _plain(name: str, text: str, shown: str, compute, *settings: tuple[str, floa
     """The record of the older ``torch.<name>_window(window_length, periodic=True, <settings>)``; ``shown`` as in :func:`_signal`."""
 
     def window(
-        window_length: int, periodic: bool = True, *values: Any, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool = False,
+        window_length: int, periodic: bool = True, *values: Any, dtype: dtype | None = None, layout: layout | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool | None = False,
         **named: Any,
     ):  # fmt: skip
         given = {**dict(settings), **dict(zip([s for s, _ in settings], values, strict=False)), **named}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from types import NoneType
 from typing import Any
 
 from flambeau import dispatch
@@ -16,6 +17,9 @@ from flambeau.ops.wrong_tensors import given_to, name_in_errors, type_name
 
 _SETTINGS = {"int": "int", "bool": "bool", "float": "float", "Sequence[int]": "tuple of ints"}
 _JUDGED = (bool, float, complex, dict, list, tuple)
+NO_FLAGS = frozenset([int, float, complex, str, NoneType, dict, list, tuple])
+"""Classes of what PyTorch takes for no ``bool``, though Python would ask for its truth: an op would run with it."""
+
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -27,18 +31,29 @@ def wrong_setting(function: Callable, args: tuple, kwargs: dict) -> Exception | 
     op = function.op  # type: ignore[attr-defined]
     if op.short_name.startswith("_"):
         return None  # it is part of a public op, which knows what the user wrote
+    exact = bool(flags_of(op))
     for place, argument, kind, given in given_to(op.check, args, kwargs):
         wanted = _wanted(kind)
         if not wanted:
             continue
         if isinstance(given, int) and given not in _INT64 and "int" in wanted:
             return ValueError("Overflow when unpacking long long")
-        if not _fits(given, wanted):
+        if not _fits(given, wanted) or exact and kind == "bool" and type(given) in NO_FLAGS:
             name, is_method = name_in_errors(function)
             where = "" if place is None else f" (position {place + (not is_method)})"
             said = _SETTINGS["Sequence[int]" if "Sequence[int]" in wanted else next(iter(wanted))]
             return TypeError(f"{name}(): argument '{argument}'{where} must be {said}, not {type_name(given)}")
     return None
+
+
+def flags_of(op: Any) -> tuple[tuple[int, str], ...]:
+    """The places and names of an op's arguments that are a ``bool`` and nothing else; one given by name alone has a place that
+    no call reaches. ``nn.functional`` and torchvision are largely Python, which takes anything for true or false: they have none."""
+    if op.name.startswith(("nn.functional.", "torchvision.")):
+        return ()
+    code, kinds = op.check.__code__, op.check.__annotations__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return tuple([(i if i < code.co_argcount else 1 << 30, name) for i, name in enumerate(names) if kinds.get(name) == "bool"])
 
 
 @lru_cache(256)
