@@ -82,5 +82,9 @@ def test_flags_are_true_or_false(op):
                 if not leaves(given):
                     continue  # it makes a tensor of nothing
                 name, text = told(op.function, *given)
-                assert name == "TypeError" and re.search(f"'{flag}'.* must be bool, not|invalid combination", text), (flag, wrong, text)
+                assert name == "TypeError" and re.search(f"'{flag}'.* must be bool, not|invalid combination", text), (
+                    flag,
+                    wrong,
+                    text,
+                )
         break

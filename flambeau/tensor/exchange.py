@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def tensor(
-    data: Any, *, dtype: dtypes.dtype | None = None, device: Device = None, requires_grad: bool = False, pin_memory: bool | None = False
+    data: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    pin_memory: bool | None = False,
 ) -> Tensor:
     """A new tensor with a copy of ``data``: a number, nested sequences, an array or a tensor.
 
