@@ -23,9 +23,10 @@ from flambeau.core.loopback import NAMES
 from tests import serving
 
 from flambeau.serve.batching import Batcher, ComputeThread  # isort: skip  (serving skips where there is no starlette)
-from flambeau.serve.config import ModelConfig, parse_spec  # isort: skip
+from flambeau.serve.config import ModelConfig, ModelError, parse_spec  # isort: skip
 
 from flambeau.serve.front import Limits  # isort: skip
+from flambeau.serve.model import Model  # isort: skip
 from flambeau.serve.protocol import DATATYPES, HEADER_LENGTH, decode  # isort: skip
 
 VALUES = {"BOOL": [True, False, True], "BYTES": [b"a", b"", b"long \xc3\xa9"]}
@@ -420,6 +421,30 @@ def test_models_of_one_shape_answer_in_that_shape(tmp_path: Path, kind: str) -> 
             (y,) = found.values()
             np.testing.assert_array_equal(y, x * i * 2 if kind == "slim" else np.clip(x * i, -2, 2))
         assert serving.infer(client, "m", serving.tensor(about["name"], x[:1])).status_code == 400
+
+
+def test_slim_models_refuse_rows_that_they_have_no_plan_for(tmp_path: Path) -> None:
+    pytest.importorskip("llvmlite")
+    rows = torch.export.Dim("n", min=1, max=8)
+    torch.export_slim(lambda x: x * 2, (torch.ones(2, 3),), tmp_path / "m.slim", dynamic_shapes=({0: rows},))
+    with serving.serving(tmp_path / "m.slim", ModelConfig(max_batch=6)) as client:
+        for n in (0, 9, 16, 1, 5, 6, 7, 8):
+            x = np.arange(3 * n, dtype=np.float32).reshape(n, 3)
+            answer = serving.infer(client, "m", serving.tensor("x", x))
+            if 1 <= n <= 8:
+                (y,) = serving.outputs_of(answer).values()
+                np.testing.assert_array_equal(y, x * 2)
+            else:
+                assert answer.status_code == 400
+                assert f"[{n}, 3]" in answer.json()["error"] and "1 to 8 rows" in answer.json()["error"]
+
+
+def test_slim_models_without_a_plan_for_the_padded_batch_are_not_loaded(tmp_path: Path) -> None:
+    pytest.importorskip("llvmlite")
+    rows = torch.export.Dim("n", min=1, max=6)
+    torch.export_slim(lambda x: x * 2, (torch.ones(2, 3),), tmp_path / "m.slim", dynamic_shapes=({0: rows},))
+    with pytest.raises(ModelError, match="1 to 6 rows"):
+        Model("m", "1", tmp_path / "m.slim", ModelConfig(max_batch=6))
 
 
 class Trap:

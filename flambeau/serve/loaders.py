@@ -20,6 +20,7 @@ from typing import Any
 
 import flambeau as torch
 from flambeau import nn
+from flambeau.serve.batching import padded
 from flambeau.serve.config import ModelConfig, ModelError, TensorSpec
 from flambeau.serve.protocol import datatype_of
 from flambeau.weights import load_file
@@ -29,11 +30,15 @@ HANDLER = "handler.py"
 
 @dataclass
 class Loaded:
-    """What a file became: called with tensors in the order of ``inputs``; what it says itself of these and of its outputs."""
+    """What a file became: called with tensors in the order of ``inputs``; what it says itself of these and of its outputs.
+
+    ``plans`` are the only shapes of all inputs that it takes, where these were fixed when the file was made.
+    """
 
     call: Callable[..., Any]
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+    plans: frozenset[tuple[tuple[int, ...], ...]] | None = None
 
 
 Loader = Callable[[Path, ModelConfig], Loaded]
@@ -59,13 +64,13 @@ def _slim(path: Path, config: ModelConfig) -> Loaded:
     model = torch.load_slim(path)
     rows = {shape[0] for shapes in model.sizes for shape in shapes[:1] if shape}
     free = any(x.shape and x.shape[0] is None for x in model.inputs)
-    if free and not rows.issuperset(1 << k for k in range(config.max_batch.bit_length())):
+    if free and not rows.issuperset(1 << k for k in range(padded(config.max_batch).bit_length())):
         raise ModelError(
             f"{path.name} has plans for {min(rows, default=0)} to {max(rows, default=0)} rows, not for batches of up to {config.max_batch}: see --max-batch"
         )
     inputs = tuple(TensorSpec(x.name, datatype_of(x.dtype), _with_any(x.shape)) for x in model.inputs)
     outputs = tuple(TensorSpec(x.name, datatype_of(x.dtype), _with_any(x.shape)) for x in model.outputs)
-    return Loaded(lambda *tensors: model(*[t.numpy() for t in tensors]), inputs, outputs)
+    return Loaded(lambda *tensors: model(*[t.numpy() for t in tensors]), inputs, outputs, frozenset(model.sizes))
 
 
 def _with_any(shape: tuple[int | None, ...]) -> tuple[int, ...]:

@@ -68,6 +68,8 @@ class Model:
             spec.shape and spec.shape[0] != -1 for spec in loaded.inputs
         )  # by the file: it runs as often as there are requests
         self.max_batch = 0 if fixed else config.max_batch
+        # a handler's inputs may be others than the file's
+        self._plans = None if hooks.keys() & {"preprocess", "predict"} else loaded.plans
         call = loaded.call
         predict = hooks.get("predict")
         self._predict: Callable[[Mapping[str, Any]], Any] = (
@@ -93,7 +95,22 @@ class Model:
             raise RequestError(f"model {self.name!r} takes the inputs {names}: {what}")
         for spec in self.inputs:
             _check(spec, inputs[spec.name])
-        return {spec.name: inputs[spec.name] for spec in self.inputs}
+        ordered = {spec.name: inputs[spec.name] for spec in self.inputs}
+        self._check_plans(ordered)
+        return ordered
+
+    def _check_plans(self, inputs: Arrays) -> None:
+        """Refuses shapes that the file has no plan for, as they are when the request runs alone: here the request is at fault."""
+        if self._plans is None:
+            return
+        shapes = [x.shape for x in inputs.values()]
+        run = tuple((padded(s[0]), *s[1:]) if self.max_batch and s else s for s in shapes)
+        if run not in self._plans:
+            given = ", ".join(f"{name} {list(x.shape)}" for name, x in inputs.items())
+            firsts = [shape[0] for plan in self._plans for shape in plan[:1] if shape]
+            rows = f", and it has plans for {min(firsts)} to {max(firsts)} rows" if firsts else ""
+            padding = ": rows are padded to a power of two" if self.max_batch else ""
+            raise RequestError(f"model {self.name!r} has no plan for the inputs {given}{padding}{rows}")
 
     def predict(self, inputs: Arrays) -> Arrays:
         """The outputs by name. Only the compute thread calls this."""
