@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from flambeau.engine.symbols import Sizes, Symbol, Symbols, Unfit
+from flambeau.engine.trace import picker
 
 Words = Sequence[int]
 Make = Callable[[Sequence], tuple[Callable[[], int] | int, Words]]
 
-MAX_NUMBERS, MAX_WAYS = 512, 16
+MAX_NUMBERS, MAX_WAYS = 256, 16
 """Of one sort of kernel, and of one sort and the same constants."""
 
 
@@ -54,7 +54,7 @@ class Sized:
         self._sort = sort
         self._first: tuple[int, ...] | None = None
         self.places: tuple[int, ...] = ()  # those of the numbers that are symbols
-        self._fixed = self._varying = _picker(())
+        self._fixed = self._varying = picker(())
         self._constants: tuple[int, ...] = ()
         self._ways: list[Way] = []
 
@@ -103,22 +103,14 @@ class Sized:
         first: tuple[int, ...] = self._first  # type: ignore[assignment]
         varied = {k for k, (a, b) in enumerate(zip(first, numbers, strict=True)) if a != b}
         self.places = tuple(sorted(varied.union(self.places)))
-        self._varying = _picker(self.places)
-        self._fixed = _picker([k for k in range(len(first)) if k not in self.places])
+        self._varying = picker(self.places)
+        self._fixed = picker([k for k in range(len(first)) if k not in self.places])
         self._constants = self._fixed(first)
         self._ways = self._sort.ways.setdefault((self.places, self._constants), [])
 
 
 def _number(address: Callable[[], int] | int) -> int:
     return address() if callable(address) else address
-
-
-def _picker(places: Sequence[int]) -> Callable[[tuple], tuple]:
-    """What takes the items in these places."""
-    if len(places) == 1:
-        place = places[0]
-        return lambda items: (items[place],)
-    return itemgetter(*places) if places else lambda items: ()
 
 
 # --- descriptions of kernels ---------------------------------------------------------------------------------

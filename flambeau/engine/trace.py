@@ -139,11 +139,11 @@ class Structure:
         self.key: tuple | None = None  # ... and its key
         self.target_places = [(number, slot) for _, number, slot in targets]
         slots = [slot for _, _, slot in targets]
-        self._new_targets = _picker([slots.index(slot) for slot in range(len(firsts), len(leaves))])
-        self._target_nodes = _picker([number for _, number, _ in targets])
-        self._target_leaves = _picker(slots)
+        self._new_targets = picker([slots.index(slot) for slot in range(len(firsts), len(leaves))])
+        self._target_nodes = picker([number for _, number, _ in targets])
+        self._target_leaves = picker(slots)
         self._layouts = [_layouts.setdefault(x, x) for x in map(_layout, leaves)]
-        self._firsts, self._reads, self._sources, self._numbers = map(_picker, (firsts, reads, sources, numbers))
+        self._firsts, self._reads, self._sources, self._numbers = map(picker, (firsts, reads, sources, numbers))
 
     def matches(self, nodes: list[Node], storages: dict) -> tuple | None:
         """The leaves and the numbers of a trace of nodes of the same kinds; ``None`` where they, or storages, are not as here."""
@@ -172,7 +172,7 @@ def _inputs(nodes: list[Node]) -> list:
     return [x for node in nodes for x in node.inputs]
 
 
-def _picker(places: list[int]) -> Callable[[Sequence], tuple]:
+def picker(places: list[int]) -> Callable[[Sequence], tuple]:
     """What takes the items in these places out of a sequence."""
     if len(places) == 1:
         place = places[0]
