@@ -34,7 +34,7 @@ def mode(request, monkeypatch):
 def test_handlers_that_raise(name, mode):
     program = Checked(name)
     count = program.places()
-    problems = [problem for at in range(count % 7, count, count // 25) if (problem := program.raising(at))]
+    problems = [problem for at in range(count % 7, count, count // 100) if (problem := program.raising(at))]
     assert not problems
 
 

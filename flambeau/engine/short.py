@@ -142,7 +142,8 @@ def run() -> bool:
         references, inputs = [getrefcount(nodes[0]), getrefcount(nodes[1])], nodes[0].inputs + nodes[1].inputs
         like = nodes[0].kind or kind_of(nodes[0]), nodes[1].kind or kind_of(nodes[1])
     else:
-        references, inputs = list(map(getrefcount, nodes)), [x for node in nodes for x in node.inputs]
+        # The inputs in one call, in which no signal handler runs the trace: nodes have none afterwards.
+        references, inputs = list(map(getrefcount, nodes)), list(chain.from_iterable(map(_inputs, nodes)))
         like = tuple([node.kind or kind_of(node) for node in nodes])
     if not inputs:  # there are none, or a signal handler has run the trace
         return False
