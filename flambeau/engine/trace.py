@@ -172,7 +172,7 @@ def _inputs(nodes: list[Node]) -> list:
     return [x for node in nodes for x in node.inputs]
 
 
-def picker(places: list[int]) -> Callable[[Sequence], tuple]:
+def picker(places: Sequence[int]) -> Callable[[Sequence], tuple]:
     """What takes the items in these places out of a sequence."""
     if len(places) == 1:
         place = places[0]
