@@ -15,7 +15,8 @@ from tools.book import BOOK, CHAPTERS, PICTURES, chinese
 from tools.pages import code_blocks, prose
 
 ROOT = Path(__file__).parent.parent
-PAGES = [BOOK / "index.md", *CHAPTERS, BOOK.parent / "performance.md", BOOK.parent / "tensorflow.md"]
+HOW_TO = [BOOK.parent / f"{name}.md" for name in ("explain", "notebooks", "performance", "tensorflow")]
+PAGES = [BOOK / "index.md", *CHAPTERS, *HOW_TO]
 
 
 @pytest.mark.parametrize("page", CHAPTERS, ids=lambda p: p.stem)

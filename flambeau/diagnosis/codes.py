@@ -1027,3 +1027,32 @@ _code(
     "What is written to in place keeps its shape; x + y may have a larger one.",
     "就地写入的张量形状不变;x + y 的形状可能更大。",
 )
+
+_code(
+    "FB-LOOP-09",
+    "A seed in every step",
+    "每一步都设种子",
+    "A seed begins the stream of random numbers anew: once at the start of a program makes it repeatable.",
+    "种子让随机数从头开始:程序开头设一次就可以重现。",
+)
+_code(
+    "FB-LOOP-10",
+    "Gradients clipped after the step",
+    "更新之后才裁剪梯度",
+    "A step is zero_grad, backward, clip, step, in this order.",
+    "一步的顺序是 zero_grad、backward、裁剪、step。",
+)
+_code(
+    "FB-LOOP-11",
+    "The step stands behind the loop",
+    "更新写在循环之后",
+    "What belongs to each batch is indented as far as the loss: zero_grad, backward, step.",
+    "每批都要做的与损失缩进相同:zero_grad、backward、step。",
+)
+_code(
+    "FB-SHAPE-22",
+    "Steps taken for the batch",
+    "把步当成了批",
+    "Recurrent layers take (steps, N, features); with batch_first=True (N, steps, features).",
+    "循环层接受 (步数, N, 特征);batch_first=True 时是 (N, 步数, 特征)。",
+)

@@ -109,7 +109,7 @@ class SigmoidTwice(Twice):
 
 
 class NoLogarithm(Rule):
-    """nll_loss of something that is no logarithm of probabilities: some are positive, or softmax has made them."""
+    """nll_loss or kl_div of something that is no logarithm of probabilities: some are positive, or softmax has made them."""
 
     code = "FB-LOSS-05"
     innocent = (
@@ -122,7 +122,8 @@ torch.nn.NLLLoss()(torch.log(torch.softmax(scores, 1)), torch.tensor([0, 1, 2, 0
     )
 
     def ran(self, call: Call) -> None:
-        if call.op != "nn.functional.nll_loss" or not call.tensors or not call.tensors[0].requires_grad:
+        loss = {"nn.functional.nll_loss": "NLLLoss", "nn.functional.kl_div": "KLDivLoss"}.get(call.op)
+        if loss is None or not call.tensors or not call.tensors[0].requires_grad:
             return
         given = call.tensors[0]
         made = self.watch.producer(given)
@@ -137,10 +138,12 @@ torch.nn.NLLLoss()(torch.log(torch.softmax(scores, 1)), torch.tensor([0, 1, 2, 0
             self.report(
                 call.site,
                 Text(
-                    f"NLLLoss takes logarithms of probabilities, and is given what {what} has made (line {made.site[1]})",
-                    f"NLLLoss 要概率的对数,得到的是 {what} 的结果(第 {made.site[1]} 行)",
+                    f"{loss} takes logarithms of probabilities, and is given what {what} has made (line {made.site[1]})",
+                    f"{loss} 要概率的对数,得到的是 {what} 的结果(第 {made.site[1]} 行)",
                 ),
-                Text(
+                Text("log_softmax(scores, dim=1)", "log_softmax(scores, dim=1)")
+                if loss == "KLDivLoss"
+                else Text(
                     "log_softmax(scores, dim=1), or CrossEntropyLoss of the scores",
                     "log_softmax(scores, dim=1),或对得分用 CrossEntropyLoss",
                 ),
