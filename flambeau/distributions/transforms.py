@@ -29,7 +29,7 @@ class Transform:
 
     >>> import flambeau as torch
     >>> t = torch.distributions.ExpTransform()
-    >>> t.inv(t(torch.tensor([0.0, 1.0])))
+    >>> t.inv(t(torch.tensor([0.0, 1.0]))).round(decimals=3)
     tensor([0., 1.])
 
     Source: https://docs.pytorch.org/docs/stable/distributions.html#torch.distributions.transforms.Transform

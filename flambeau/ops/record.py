@@ -18,8 +18,10 @@ reference page.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from inspect import CO_VARARGS
 from types import NoneType
 from typing import Any, Final
 
@@ -252,6 +254,7 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
     creates = composed and not record.tensors and record.layout is None  # there is nothing that a recipe could be found by
     recipes, autocast, policy = record.recipes, dispatch.autocast, POLICIES.get(record.name)
     flags = flags_of(record)
+    most = math.inf if check.__code__.co_flags & CO_VARARGS else check.__code__.co_argcount
 
     def explained(called: Callable, error: Any, args: tuple, kwargs: dict):
         """Raises what an error means, or returns the result for other spellings of the arguments; ``NotImplemented``: it says all."""
@@ -312,7 +315,7 @@ def public_function(record: Op, slots: Any = dispatch) -> Callable:
                 return dispatch.sparse().of_layout(function, args, kwargs)
             if not _ARRAYS.isdisjoint(map(type, args)) or kwargs and not _ARRAYS.isdisjoint(map(type, kwargs.values())):
                 raise_first([wrong_tensor(function, args, kwargs)])
-        for place, flag in flags:
+        for place, flag in flags if len(args) <= most else ():
             if (args[place] if place < len(args) else kwargs.get(flag, True)).__class__ in NO_FLAGS:
                 raise_first([wrong_setting(function, args, kwargs)])
         try:

@@ -197,6 +197,10 @@ LAYOUTS = [
 ]
 
 
+SINGULAR = frozenset(["linalg.tensorsolve"])
+"""Ops for which an expanded operand is a singular matrix: whether that is seen is up to the last bits."""
+
+
 @pytest.mark.parametrize("op", TESTED, ids=lambda op: op.name)
 def test_strides(op):
     """When an op is called first, and when the call is repeated."""
@@ -207,6 +211,8 @@ def test_strides(op):
         for make_samples in [*([op.samples] if op.samples else []), *MORE.get(op.name, [])]:
             for sample in make_samples(Make(dtype=flambeau.float32, requires_grad=False)):
                 for kind, which in LAYOUTS:
+                    if kind == "expanded" and op.name in SINGULAR:
+                        continue
                     try:
                         expected = called(theirs, sample, torch, kind, which)
                     except Exception:
