@@ -80,7 +80,7 @@ class Injector:
 
 @cache
 def _blocks(code) -> list:
-    return dis._parse_exception_table(code)  # type: ignore[attr-defined]
+    return dis._parse_exception_table(code)  # type: ignore[attr-defined]  # no other function of Python gives it
 
 
 def _block(code, at: int) -> int | None:

@@ -172,10 +172,14 @@ class Plan:
         if step.given is not None:
             if step.sized is None:
                 step.sized = self._sized(step)
-            address, words = step.sized.kernel(step.given if step.extents is None else step.extents(self.sizes))  # type: ignore[arg-type]
-            if step.offsets is not None:
-                arguments = [(source, offset) for (source, _), offset in zip(arguments, step.offsets(self.sizes))]  # type: ignore[arg-type]
-            varies = step.extents is not None or step.offsets is not None
+            given, varies = step.given, False
+            if self.sizes is not None:  # else there is nothing that gives others
+                if step.extents is not None:
+                    given, varies = step.extents(self.sizes), True
+                if step.offsets is not None:
+                    varies = True
+                    arguments = [(source, offset) for (source, _), offset in zip(arguments, step.offsets(self.sizes))]
+            address, words = step.sized.kernel(given)
         else:
             native = self.natives[step.node]
             address, words = native.kernel(native.spec)

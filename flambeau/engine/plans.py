@@ -371,10 +371,11 @@ def _compile(
         if lowered is None:
             totals.cost += PLANNING * len(trace.nodes)
             trace.mark()
-            if family is not None and sizes is not None:
+            if family is None or sizes is None:
+                lowered = Lowered(trace)
+            else:
                 family.varied.update([k for k, (a, b) in enumerate(zip(family.first, sizes, strict=True)) if a != b])
-            lowered = Lowered(trace, sizes, () if family is None else sorted(family.varied))
-            if family is not None:
+                lowered = Lowered(trace, sizes, sorted(family.varied))
                 family.lowered.insert(0, lowered)
         totals.cost += FITTING * len(trace.nodes)
         plan = Plan(lowered, sizes)

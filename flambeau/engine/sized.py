@@ -71,10 +71,11 @@ class Sized:
         return made
 
     def _fitted(self, numbers: tuple[int, ...]) -> tuple[int, Words]:
-        if self._first is None:
+        first = self._first
+        if first is None:
             return self._made(numbers)
         if not self.places or self._fixed(numbers) != self._constants:
-            self._vary(numbers)
+            self._vary(first, numbers)
         varying = self._varying(numbers)
         ways = self._ways
         for k, way in enumerate(ways):
@@ -98,9 +99,8 @@ class Sized:
         address, words = self._sort.make(numbers)
         return _number(address), words
 
-    def _vary(self, numbers: tuple[int, ...]) -> None:
+    def _vary(self, first: tuple[int, ...], numbers: tuple[int, ...]) -> None:
         """From now on what differs from the first numbers is a symbol, too."""
-        first: tuple[int, ...] = self._first  # type: ignore[assignment]
         varied = {k for k, (a, b) in enumerate(zip(first, numbers, strict=True)) if a != b}
         self.places = tuple(sorted(varied.union(self.places)))
         self._varying = picker(self.places)

@@ -66,21 +66,19 @@ class Symbols:
 
     def compute(self, function: Callable, a: Any, b: Any) -> Any:
         """The symbol for ``function(a, b)``, one or both of which are symbols."""
-        key = function, self._place(a), self._place(b)
-        place = self._formulas.get(key)
-        if place is None:
-            value = function(self._hints[key[1]], self._hints[key[2]])
-            place = self._formulas[key] = len(self._hints)
-            self._hints.append(value)
-        return Symbol(self, place)
+        return self._written(self._formulas, function, a, b)
 
     def find(self, function: Callable, a: Any, b: Any) -> Symbol:
         """The symbol for what ``function`` finds for ``a`` and ``b``: no number that anything is computed of."""
+        return self._written(self._found, function, a, b)
+
+    def _written(self, down: dict[tuple, int], function: Callable, a: Any, b: Any) -> Symbol:
         key = function, self._place(a), self._place(b)
-        place = self._found.get(key)
+        place = down.get(key)
         if place is None:
-            place = self._found[key] = len(self._hints)
-            self._hints.append(function(self._hints[key[1]], self._hints[key[2]]))
+            value = function(self._hints[key[1]], self._hints[key[2]])
+            place = down[key] = len(self._hints)
+            self._hints.append(value)
         return Symbol(self, place)
 
     def decide(self, question: Callable, a: Any, b: Any) -> bool:

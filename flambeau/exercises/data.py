@@ -31,17 +31,12 @@ def odd_one(answer: Answer) -> Iterator[Text]:
     right = own.pow(2).sum((1, 2, 3)).argmax()
     yield Text("the row of the picture that differs most from the mean of its class", "与本类平均图差得最远的那张图的行号")
     overall = (pictures - pictures.mean(0)).pow(2).sum((1, 2, 3))
+    cancels = Text("what is too light and too dark cancels out: square the differences first", "偏亮与偏暗会抵消:先把差平方")
     slips = [
         (own.pow(2).sum((1, 2, 3)).argmin(), Text("that is the most usual one: argmax", "这是最普通的一张:用 argmax")),
         (overall.argmax(), Text("compare with the mean of its own class, not of all", "与本类的平均比较,不是全部的平均")),
-        (
-            own.sum((1, 2, 3)).argmax(),
-            Text("what is too light and too dark cancels out: square the differences first", "偏亮与偏暗会抵消:先把差平方"),
-        ),
-        (
-            own.sum((1, 2, 3)).abs().argmax(),
-            Text("what is too light and too dark cancels out: square the differences first", "偏亮与偏暗会抵消:先把差平方"),
-        ),
+        (own.sum((1, 2, 3)).argmax(), cancels),
+        (own.sum((1, 2, 3)).abs().argmax(), cancels),
         (own.pow(2).sum((1, 2, 3)).max(), Text("that is the distance: argmax() gives the row", "这是距离;行号用 argmax()")),
     ]
     agree(

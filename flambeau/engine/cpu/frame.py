@@ -54,6 +54,15 @@ def shared(session: Session, name: str, parameters: str, write: Callable[[Code],
     return name
 
 
+def symbol_address(session: Session, symbol: Callable[..., str], *chosen: Any) -> int:
+    """The address of the part whose symbol ``symbol(session, *chosen)`` gives. It is kept, for symbols take long to write down."""
+    key = symbol, *chosen
+    address: int | None = session.memo.get(key)
+    if address is None:
+        address = session.memo[key] = session.memo[symbol(session, *chosen)]
+    return address
+
+
 def run_divided(code: Code, context: Value, tasks: Value, entry: Value) -> None:
     """Calls ``part(context, first, last)`` for all tasks, divided between threads by the function at ``entry``, if there is one
     (:func:`~flambeau.engine.cpu.threads.entry`)."""

@@ -26,7 +26,7 @@ from typing import NamedTuple
 from flambeau.engine.cpu import packing, threads, tiles
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
-from flambeau.engine.cpu.frame import Made, evenly, lanes_of
+from flambeau.engine.cpu.frame import Made, evenly, lanes_of, symbol_address
 from flambeau.engine.cpu.nest import CALLS, Form, Numbers, calls_of, product_kernel
 from flambeau.engine.cpu.schedule import BUFFER_BYTES
 from flambeau.engine.cpu.specs import FACTORS, KINDS, GemmSpec
@@ -330,28 +330,20 @@ def _entry(steps: int, _: None) -> int:
 def _tile(session: Session, kind: str, lanes: int, dots: bool, rectified: bool, ahead: bool, rows: int, columns: int) -> int:
     if not (rows and columns):
         return 0
+    if dots:
+        return symbol_address(session, tiles.inner, kind, rows, columns)
     vectors, over = -(-columns // lanes), columns % lanes != 0
-    key = ("tile", kind, rows, columns if dots else (vectors, over), rectified, ahead)
-    if key not in session.memo:
-        if dots:
-            name = tiles.inner(session, kind, rows, columns)
-        else:
-            name = tiles.tile(session, kind, rows, vectors, over, False, rectified, ahead)
-        session.memo[key] = session.memo[name]
-    address: int = session.memo[key]
-    return address
+    return symbol_address(session, tiles.tile, kind, rows, vectors, over, False, rectified, ahead)
 
 
 def _packs(session: Session, kind: str, rows: int, _: None) -> int:
-    address: int = session.memo[packing.pack_panels(session, kind, rows)] if rows else 0
-    return address
+    return symbol_address(session, packing.pack_panels, kind, rows) if rows else 0
 
 
 def _copies(session: Session, kind: str, lanes: int, columns: int, _: None) -> int:
     if not columns:
         return 0
-    address: int = session.memo[packing.pack_rows(session, kind, -(-columns // lanes), columns % lanes != 0)]
-    return address
+    return symbol_address(session, packing.pack_rows, kind, -(-columns // lanes), columns % lanes != 0)
 
 
 def _bits(number: float) -> int:

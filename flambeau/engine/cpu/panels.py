@@ -12,7 +12,7 @@ from functools import partial
 from flambeau.engine.cpu import packing, tiles
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.emit import Value
-from flambeau.engine.cpu.frame import Frame, bytes_on, lanes_of
+from flambeau.engine.cpu.frame import Frame, bytes_on, lanes_of, symbol_address
 from flambeau.engine.symbols import computed, found
 
 COLUMNS, PANEL, HIGH, BLOCKS = range(4)
@@ -46,12 +46,7 @@ def _tile(session: Session, kind: str, lanes: int, rows: int, columns: int) -> i
     """The address of a tile; 0 where it has no rows or columns."""
     if not (rows and columns):
         return 0
-    key = "tile", kind, rows, columns  # a tile's symbol takes longer to write down than all other words
-    address: int | None = session.memo.get(key)
-    if address is None:
-        symbol = tiles.tile(session, kind, rows, -(-columns // lanes), columns % lanes != 0)
-        address = session.memo[key] = session.memo[symbol]
-    return address
+    return symbol_address(session, tiles.tile, kind, rows, -(-columns // lanes), columns % lanes != 0)
 
 
 class Matrix:

@@ -25,7 +25,7 @@ from flambeau.engine.cpu import memory, packing, threads, vmath
 from flambeau.engine.cpu.compiler import Session
 from flambeau.engine.cpu.compiler import session as process_session
 from flambeau.engine.cpu.emit import Value
-from flambeau.engine.cpu.frame import Frame, Reader, bytes_on, evenly, kernel, lanes_of, parameter, run_divided
+from flambeau.engine.cpu.frame import Frame, Reader, bytes_on, evenly, kernel, lanes_of, parameter, run_divided, symbol_address
 from flambeau.engine.cpu.gemm import WORTH_DIVIDING
 from flambeau.engine.cpu.panels import PANEL, WORDS, Matrix, Product, cut
 from flambeau.engine.cpu.specs import KINDS, RecurrentSpec
@@ -104,7 +104,7 @@ def _copies(session: Session, kind: str, columns: int, panel: int) -> list[int]:
     """The addresses of what copies whole panels, and the one that has fewer columns."""
     lanes = lanes_of(session, kind)
     wide = (panel if columns >= panel else 0, columns % panel) if columns else (0, 0)
-    return [session.memo[packing.pack_rows(session, kind, -(-n // lanes), n % lanes != 0)] if n else 0 for n in wide]
+    return [symbol_address(session, packing.pack_rows, kind, -(-n // lanes), n % lanes != 0) if n else 0 for n in wide]
 
 
 class _Sequence(Frame):

@@ -16,24 +16,20 @@ def _loops(tree: ast.AST) -> Iterator[ast.For | ast.While]:
     return (node for node in ast.walk(tree) if isinstance(node, _LOOPS))
 
 
-def _method_calls(statement: ast.AST, nested: bool = False) -> Iterator[ast.Call]:
-    """The calls of methods in a statement, in order; those in loops and functions inside of it only where ``nested``."""
+def _method_calls(statement: ast.AST, nested: bool = False) -> Iterator[tuple[str, ast.Call]]:
+    """The calls of methods in a statement, with their names, in order; those in loops and functions inside of it only where
+    ``nested``."""
     if isinstance(statement, _SCOPES) and not nested:
         return
     if isinstance(statement, ast.Call) and isinstance(statement.func, ast.Attribute):
-        yield statement
+        yield statement.func.attr, statement
     for child in ast.iter_child_nodes(statement):
         yield from _method_calls(child, nested)
 
 
 def _places(body: list[ast.stmt], start: str) -> list[tuple[int, ast.Call]]:
     """Which statements of a body call a method whose name begins so."""
-    return [
-        (i, call)
-        for i, statement in enumerate(body)
-        for call in _method_calls(statement)
-        if isinstance(call.func, ast.Attribute) and call.func.attr.startswith(start)
-    ]
+    return [(i, call) for i, statement in enumerate(body) for name, call in _method_calls(statement) if name.startswith(start)]
 
 
 class SeedInLoop(SourceRule):
@@ -126,7 +122,7 @@ for epoch in range(2):
             for i, inner in enumerate(outer.body):
                 if not (isinstance(inner, _LOOPS) and _places(inner.body, "backward") and _places(inner.body, "zero_grad")):
                     continue
-                inside = any(call.func.attr == "step" for call in _method_calls(inner, nested=True))  # type: ignore[attr-defined]
+                inside = any(name == "step" for name, _ in _method_calls(inner, nested=True))
                 behind = _places(outer.body[i + 1 :], "step")
                 if behind and not inside:
                     self.found(
